@@ -1,0 +1,19 @@
+"""The entry point. `--version` is answered before anything heavy is imported."""
+
+import sys
+
+from labctl import __version__
+
+
+def main() -> None:
+    """Run the command line; exits with the documented code."""
+    if sys.argv[1:] == ["--version"]:
+        sys.stdout.write(f"labctl {__version__}\n")
+        return
+    from labctl.cli import run
+
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

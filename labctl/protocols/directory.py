@@ -1,0 +1,239 @@
+"""LDAP: the directory as one service account sees it, read and changed entry by entry."""
+
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import ldap3
+from ldap3.core import exceptions as ldap
+from ldap3.protocol.rfc2849 import operation_to_ldif
+from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
+
+from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
+from labctl.events import Change, Emit
+from labctl.protocols.tap import Tap
+from labctl.settings import Attributes, Endpoints, Login
+
+TIMEOUT = 10  # seconds, to connect and for each answer
+
+PEOPLE = "(objectClass=tnPolicyAccount)"
+Values = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as read: its DN and its values by attribute name."""
+
+    dn: str
+    values: Mapping[str, tuple[str, ...]]
+
+    def first(self, attribute: str) -> str | None:
+        """Return the attribute's first value, or None where it is absent."""
+        values = self.values.get(attribute, ())
+        return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The two policy attributes of an account; None where one is absent."""
+
+    send_allowed: str | None
+    status: str | None
+
+    @property
+    def may_send(self) -> bool:
+        """Say what the directory contract makes of them: absent permits, any status other than
+        `active` forbids.
+        """
+        return self.send_allowed != "FALSE" and (self.status or "active").lower() == "active"
+
+
+PolicyChange = Mapping[Literal["send_allowed", "status"], str | None]
+"""What to set, by the contract's names; None removes an attribute, and what is not named stays."""
+
+DISABLE: PolicyChange = {"send_allowed": "FALSE"}
+ENABLE: PolicyChange = {"send_allowed": "TRUE", "status": "active"}
+OFFBOARD: PolicyChange = {"send_allowed": "FALSE", "status": "offboarded"}
+
+
+class Directory:
+    """A bound LDAP session. Names of people are their `uid`, never a DN."""
+
+    def __init__(
+        self, connection: ldap3.Connection, tap: Tap, base_dn: str, attributes: Attributes
+    ) -> None:
+        self._connection = connection
+        self._tap = tap
+        self.base_dn = base_dn
+        self.attributes = attributes
+
+    @classmethod
+    def open(cls, endpoints: Endpoints, login: Login | None, *, emit: Emit) -> Self:
+        """Bind over TLS, certificate verified.
+
+        Raises LabNotReady when the directory does not answer, SignInRefused when it refuses the
+        name or password, UsageError when the endpoints name no directory or no such account.
+        """
+        service = "ldaps" if "ldaps" in endpoints.services else "ldap"
+        endpoint = endpoints.services.get(service)
+        if endpoint is None or login is None:
+            raise UsageError(
+                "the endpoints name no directory and account to change it with",
+                "Add ldaps and policy_admin to the endpoints file.",
+            )
+        tap = Tap(service, emit)
+        tls = ldap3.Tls(
+            validate=ssl.CERT_REQUIRED,
+            version=ssl.PROTOCOL_TLS_CLIENT,
+            ca_certs_file=str(endpoints.ca_file) if endpoints.ca_file else None,
+        )
+        server = ldap3.Server(
+            endpoint.host,
+            port=endpoint.port,
+            use_ssl=endpoint.tls == "tls",
+            tls=tls,
+            get_info=ldap3.NONE,
+            connect_timeout=TIMEOUT,
+        )
+        connection = ldap3.Connection(
+            server,
+            user=login.name,
+            password=login.password.reveal(),
+            raise_exceptions=True,
+            receive_timeout=TIMEOUT,
+        )
+        tap.note(f"binding to {service}://{endpoint} as {login.name}")
+        try:
+            connection.open()
+            if endpoint.tls == "starttls":
+                connection.start_tls()
+            connection.bind()
+        except (ldap.LDAPException, OSError) as error:
+            raise _translated(error, f"the directory at {endpoint}") from error
+        return cls(connection, tap, endpoints.base_dn, endpoints.attributes)
+
+    def emit_to(self, emit: Emit) -> None:
+        """Let the tap's events go to `emit` from now on."""
+        self._tap.emit = emit
+
+    def dn(self, name: str) -> str:
+        """Return the DN of the person called `name`, escaped (RFC 4514 §2.4)."""
+        return f"uid={escape_rdn(name)},ou=users,{self.base_dn}"
+
+    def people(self) -> list[Entry]:
+        """Return all people, in the order of their names."""
+        found = self._search(f"ou=users,{self.base_dn}", PEOPLE, "LEVEL")
+        return sorted(found, key=lambda entry: entry.first("uid") or "")
+
+    def person(self, name: str) -> Entry:
+        """Return the entry of `name`; raises UsageError if the directory has none."""
+        query = f"(&{PEOPLE}(uid={escape_filter_chars(name)}))"
+        found = self._search(f"ou=users,{self.base_dn}", query, "LEVEL")
+        if not found:
+            raise UsageError(
+                f"the directory has no account {name!r}", "`labctl user list` shows them."
+            )
+        return found[0]
+
+    def policy(self, entry: Entry) -> Policy:
+        """Return the policy attributes of an entry."""
+        return Policy(
+            entry.first(self.attributes.send_allowed), entry.first(self.attributes.status)
+        )
+
+    def set_policy(self, dn: str, change: PolicyChange) -> None:
+        """Change policy attributes; raises ExpectationFailed when the directory refuses it."""
+        names = {"send_allowed": self.attributes.send_allowed, "status": self.attributes.status}
+        self.replace(
+            dn, {names[k]: [] if value is None else [value] for k, value in change.items()}
+        )
+
+    def read(self, dn: str) -> Entry | None:
+        """Return the entry with this DN, or None."""
+        found = self._search(dn, "(objectClass=*)", "BASE")
+        return found[0] if found else None
+
+    def replace(self, dn: str, values: Values) -> None:
+        """Give each attribute exactly these values; an empty sequence removes it.
+
+        Raises ExpectationFailed when the directory refuses the change.
+        """
+        changes = {name: [(ldap3.MODIFY_REPLACE, list(given))] for name, given in values.items()}
+        self._change("modify", dn, changes)
+
+    def add(self, dn: str, values: Values) -> None:
+        """Add an entry; raises ExpectationFailed when the directory refuses it."""
+        rest = {name: list(given) for name, given in values.items() if name != "objectClass"}
+        self._change("add", dn, list(values.get("objectClass", ())), rest)
+
+    def delete(self, dn: str) -> None:
+        """Delete an entry; raises ExpectationFailed when the directory refuses it."""
+        self._change("delete", dn)
+
+    def _change(self, verb: str, dn: str, *arguments: object) -> None:
+        connection = self._connection
+        begun = time.monotonic()
+        try:
+            getattr(connection, verb)(dn, *arguments)
+        except ldap.LDAPException as error:
+            raise _translated(error, f"{verb} {dn}") from error
+        seconds = time.monotonic() - begun
+        lines = operation_to_ldif(connection.request["type"], connection.request)
+        self._tap.emit(Change(_without_passwords(lines), seconds))
+
+    def _search(self, base: str, query: str, scope: Literal["BASE", "LEVEL"]) -> list[Entry]:
+        connection = self._connection
+        try:
+            connection.search(base, query, scope, attributes=["*"])
+        except ldap.LDAPNoSuchObjectResult:
+            return []
+        except ldap.LDAPException as error:
+            raise _translated(error, f"search {query} below {base}") from error
+        return [
+            Entry(row["dn"], {name: _texts(raw) for name, raw in row["raw_attributes"].items()})
+            for row in connection.response or ()
+            if row["type"] == "searchResEntry"
+        ]
+
+    def close(self) -> None:
+        """Unbind."""
+        with suppress(ldap.LDAPException, OSError):
+            self._connection.unbind()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _texts(raw: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(value.decode("utf-8", "backslashreplace") for value in raw)
+
+
+def _without_passwords(lines: Sequence[str]) -> str:
+    shown = ["userPassword: ***" if x.lower().startswith("userpassword:") else x for x in lines]
+    return "\n".join(shown).strip()
+
+
+def _translated(error: Exception, doing: str) -> LabctlError:
+    text = " ".join(str(error).split())
+    if isinstance(error, ldap.LDAPInvalidCredentialsResult):
+        return SignInRefused(f"{doing} refuses the name or the password")
+    if isinstance(error, ldap.LDAPOperationResult):
+        said = error.message or error.description
+        return ExpectationFailed(f"{doing} is refused: {error.description} ({said})")
+    return LabNotReady(
+        f"{doing} does not answer: {text}",
+        "Look at `labctl status`; bring the lab up with `labctl up`.",
+    )

@@ -1,0 +1,239 @@
+"""SMTP as a client speaks it: each reply is given at a stage, and the first refusal decides."""
+
+import base64
+import re
+import smtplib
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+from labctl.errors import LabNotReady
+from labctl.events import Emit
+from labctl.protocols.tap import Tap
+from labctl.settings import Endpoint, Secret
+
+TIMEOUT = 30.0  # seconds; above the 10 s within which a lab answers 4xx when a server is away
+
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")  # RFC 3463 §2
+_FINAL_ERROR = 400
+_CLOSING = 421  # RFC 5321 §3.8
+
+
+class Stage(StrEnum):
+    """Where in a transaction a reply is given."""
+
+    CONNECT = "CONNECT"
+    EHLO = "EHLO"
+    AUTH = "AUTH"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    EOM = "EOM"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's reply: code (RFC 5321 §4.2), enhanced code (RFC 3463) or "", and text."""
+
+    code: int
+    enhanced: str
+    text: str
+
+    @classmethod
+    def of(cls, code: int, text: str) -> Self:
+        """Return the reply whose lines, joined by line feeds, are `text`."""
+        match = _ENHANCED.match(text)
+        if match is None:
+            return cls(code, "", text)
+        return cls(code, match[1], text[match.end() :])
+
+    @property
+    def ok(self) -> bool:
+        """Say whether the server went along (2xx or 3xx)."""
+        return self.code < _FINAL_ERROR
+
+    def codes(self) -> str:
+        """Return the code and the enhanced code, such as `554 5.7.1`."""
+        return f"{self.code} {self.enhanced}".strip()
+
+    def __str__(self) -> str:
+        return f"{self.codes()} {self.text}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a transaction: the stage that decided, and the reply there."""
+
+    stage: Stage
+    reply: Reply
+
+    @property
+    def accepted(self) -> bool:
+        """Say whether the server took the message."""
+        return self.stage is Stage.EOM and self.reply.ok
+
+    def __str__(self) -> str:
+        return f"{self.reply.codes()} at {self.stage}"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sends to whom, as said in MAIL and RCPT; an empty sender is the null sender."""
+
+    sender: str
+    recipients: tuple[str, ...]
+
+
+class _TappedSmtp(smtplib.SMTP):
+    """smtplib's client with the tap at its socket."""
+
+    def __init__(self, tap: Tap, context: ssl.SSLContext | None) -> None:
+        self.tap = tap
+        self._context = context
+        super().__init__(timeout=TIMEOUT)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> Any:
+        sock = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        if self._context is None:
+            return sock
+        return self._context.wrap_socket(sock, server_hostname=host)
+
+    def send(self, s: Any) -> None:
+        self.tap.sent(s.encode() if isinstance(s, str) else bytes(s))
+        super().send(s)
+
+    def send_message_content(self, data: bytes) -> None:
+        self.tap.message(data)
+        super().send(data)
+
+    def getreply(self) -> tuple[int, bytes]:
+        code, text = super().getreply()
+        lines = text.split(b"\n")
+        for line in lines[:-1]:
+            self.tap.received(b"%d-%s" % (code, line))
+        self.tap.received(b"%d %s" % (code, lines[-1]))
+        return code, text
+
+
+class SmtpConnection:
+    """One open SMTP session; `open` it, `sign_in` where the service asks for it, `submit`."""
+
+    def __init__(self, client: _TappedSmtp) -> None:
+        self._client = client
+        self.closed = False
+
+    @classmethod
+    def open(
+        cls,
+        peer: str,
+        endpoint: Endpoint,
+        *,
+        context: ssl.SSLContext,
+        emit: Emit,
+    ) -> Self:
+        """Connect, greet and begin TLS as the endpoint wants it.
+
+        Raises LabNotReady when nothing answers there, or not as an SMTP server would.
+        """
+        client = _TappedSmtp(Tap(peer, emit), context if endpoint.tls == "tls" else None)
+        try:
+            client.tap.note(f"connecting to {endpoint} ({peer})")
+            # smtplib checks the certificate against `_host`, which only its constructor sets.
+            client._host = endpoint.host  # type: ignore[attr-defined]
+            code, text = client.connect(endpoint.host, endpoint.port)
+            if code != 220:  # noqa: PLR2004 - RFC 5321 §4.3.1: service ready
+                raise LabNotReady(f"{peer} at {endpoint} greets with {code} {text.decode()!r}")
+            client.ehlo()
+            if endpoint.tls == "starttls" and client.has_extn("starttls"):
+                client.starttls(context=context)
+                client.tap.note("TLS begun")
+                client.ehlo()
+        except (OSError, smtplib.SMTPException) as error:
+            client.close()
+            raise LabNotReady(
+                f"{peer} at {endpoint} does not answer: {error}",
+                "Look at `labctl status`; bring the lab up with `labctl up`.",
+            ) from error
+        return cls(client)
+
+    def emit_to(self, emit: Emit) -> None:
+        """Let the tap's events go to `emit` from now on."""
+        self._client.tap.emit = emit
+
+    def sign_in(self, login: str, password: Secret) -> Outcome:
+        """Authenticate with SASL PLAIN (RFC 4616); the outcome's stage is AUTH."""
+        token = base64.b64encode(f"\0{login}\0{password.reveal()}".encode()).decode()
+        return self._command(Stage.AUTH, "AUTH", f"PLAIN {token}")
+
+    def submit(self, envelope: Envelope, content: bytes) -> Outcome:
+        """Send one message; returns at the first refusal, after which the session is reset.
+
+        `content` is the message with CRLF line ends; dots are stuffed here (RFC 5321 §4.5.2).
+        """
+        outcome = self._transact(envelope, content)
+        if not outcome.accepted and not self.closed:
+            self._command(outcome.stage, "RSET")
+        return outcome
+
+    def _transact(self, envelope: Envelope, content: bytes) -> Outcome:
+        outcome = self._command(Stage.MAIL, "MAIL", f"FROM:<{envelope.sender}>")
+        for recipient in envelope.recipients:
+            if not outcome.reply.ok:
+                return outcome
+            outcome = self._command(Stage.RCPT, "RCPT", f"TO:<{recipient}>")
+        if outcome.reply.ok:
+            outcome = self._command(Stage.DATA, "DATA")
+        if not outcome.reply.ok:
+            return outcome
+        return self._content(content)
+
+    def _content(self, content: bytes) -> Outcome:
+        try:
+            self._client.send_message_content(_stuffed(content))
+            code, text = self._client.getreply()
+        except (OSError, smtplib.SMTPException) as error:
+            raise self._lost(Stage.EOM, error) from error
+        return self._outcome(Stage.EOM, code, text)
+
+    def _command(self, stage: Stage, verb: str, rest: str = "") -> Outcome:
+        try:
+            code, text = self._client.docmd(verb, rest)
+        except (OSError, smtplib.SMTPException) as error:
+            raise self._lost(stage, error) from error
+        return self._outcome(stage, code, text)
+
+    def _outcome(self, stage: Stage, code: int, text: bytes) -> Outcome:
+        if code == _CLOSING:
+            self.close()
+        return Outcome(stage, Reply.of(code, text.decode("utf-8", "backslashreplace")))
+
+    def _lost(self, stage: Stage, error: Exception) -> LabNotReady:
+        self.close()
+        return LabNotReady(f"{self._client.tap.peer} broke off at {stage}: {error}")
+
+    def close(self) -> None:
+        """Say QUIT if anyone listens, and hang up."""
+        if not self.closed:
+            self.closed = True
+            with suppress(OSError, smtplib.SMTPException):
+                self._client.quit()
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _stuffed(content: bytes) -> bytes:
+    ended = content if content.endswith(b"\r\n") else content + b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", ended) + b".\r\n"

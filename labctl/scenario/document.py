@@ -1,0 +1,136 @@
+"""A YAML file as plain data that remembers where everything stood.
+
+YAML 1.2 (`no` is a string). Equal keys in one mapping, anchors and tags are problems; all of
+them are reported together, with the line and column they stand at.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Path_ = tuple[str | int, ...]
+_TAG = "tag:yaml.org,2002:"
+_MAX_BYTES = 1_000_000
+
+
+@dataclass(slots=True)
+class Document:
+    """`data` with the place of every key (`keys`) and value (`values`), by its path."""
+
+    path: Path
+    data: Any = None
+    keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, at: tuple[int, int], text: str) -> None:
+        """Note a problem at a line and column, both counted from 1."""
+        self.problems.append(f"{self.path}:{at[0]}:{at[1]}: {text}")
+
+    def place(self, path: Path_, *, key: bool = False) -> tuple[int, int]:
+        """Return where a value, or its key, stands; failing that, what holds it."""
+        where = self.keys if key else self.values
+        while path and path not in where:
+            path, where = path[:-1], self.values
+        return where.get(path, (1, 1))
+
+
+def read_document(path: Path) -> Document:
+    """Read a file; what cannot be read is among the document's `problems`."""
+    document = Document(path)
+    try:
+        root = YAML(typ="safe", pure=True).compose(_text(path))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        document.problem(place, f"not YAML: {error.problem or error.context}")
+    except (OSError, ValueError, YAMLError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        document.problem((1, 1), f"cannot be read: {reason}")
+    else:
+        if root is None:
+            document.problem((1, 1), "the file is empty")
+        else:
+            document.data = _value(document, root, ())
+    return document
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    if len(content) > _MAX_BYTES:
+        raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
+    return content.decode("utf-8")
+
+
+def _place(node: Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def _value(document: Document, node: Node, path: Path_) -> Any:
+    document.values[path] = _place(node)
+    if node.anchor:
+        document.problem(_place(node), "anchors and aliases are not used here: write it out")
+        return None
+    if isinstance(node, MappingNode):
+        return _mapping(document, node, path)
+    if isinstance(node, SequenceNode):
+        return [_value(document, item, (*path, i)) for i, item in enumerate(node.value)]
+    return _scalar(document, node)
+
+
+def _mapping(document: Document, node: MappingNode, path: Path_) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, ScalarNode):
+            document.problem(_place(key_node), "a key must be a word")
+            continue
+        key = str(key_node.value)
+        if key in result:
+            line = document.keys[(*path, key)][0]
+            document.problem(_place(key_node), f"duplicate key {key!r}: first on line {line}")
+            continue
+        document.keys[(*path, key)] = _place(key_node)
+        result[key] = _value(document, value_node, (*path, key))
+    return result
+
+
+def _scalar(document: Document, node: Node) -> Any:
+    text, tag = str(node.value), str(node.tag).removeprefix(_TAG)
+    read = _SCALARS.get(tag)
+    if read is None:
+        document.problem(_place(node), f"the tag {tag!r} is not used here")
+        return None
+    return read(text)
+
+
+def _int(text: str) -> int:
+    return int(text, 0) if text.lstrip("+-").startswith(("0x", "0o")) else int(text)
+
+
+def _float(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: Mapping[str, Callable[[str], Any]] = {
+    "str": str,
+    "bool": lambda text: text.lower() == "true",
+    "null": lambda _: None,
+    "int": _int,
+    "float": _float,
+    "timestamp": str,
+}
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest valid word, else the list of all of them."""
+    choices = list(valid)
+    near = get_close_matches(word, choices, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; valid: {', '.join(choices)}" if choices else ""

@@ -1,0 +1,138 @@
+"""From a file to a `Scenario`, or to all of its errors at once.
+
+Each error is `path:line:column: what is wrong`, with the nearest valid word where one is near.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from labctl.errors import InvalidScenario
+from labctl.scenario.document import Document, Path_, nearest, read_document
+from labctl.scenario.model import Line, Name, Scenario, Step, Strict
+from labctl.scenario.references import check_references
+from labctl.scenario.steps import TABLE
+
+
+class _Header(Strict):
+    title: Line
+    why: str = ""
+    accounts: tuple[Name, ...]
+    steps: list[Any]
+
+
+def load(path: Path) -> Scenario:
+    """Read a scenario; raises InvalidScenario with every error of the file."""
+    document = read_document(path)
+    if document.problems and document.data is None:
+        raise InvalidScenario(document.problems)
+    header = _header(document)
+    steps = _steps(document) if isinstance(document.data, dict) else []
+    if header is not None:
+        check_references(document, header.accounts, steps)
+    if document.problems or header is None:
+        raise InvalidScenario(sorted(document.problems, key=_line_order))
+    return Scenario(
+        path=path,
+        title=header.title,
+        why=header.why,
+        accounts=header.accounts,
+        steps=tuple(step for _, step in steps),
+        account_positions=tuple(
+            "{}:{}:{}".format(path, *document.place(("accounts", i)))
+            for i in range(len(header.accounts))
+        ),
+    )
+
+
+def load_all(paths: Iterable[Path]) -> list[Scenario]:
+    """Read several; raises one InvalidScenario with every error of every file."""
+    scenarios, problems = [], []
+    for path in paths:
+        try:
+            scenarios.append(load(path))
+        except InvalidScenario as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InvalidScenario(problems)
+    return scenarios
+
+
+def _line_order(problem: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in problem.split(": ", maxsplit=1)[0].rsplit(":", 2)[1:])
+
+
+def _header(document: Document) -> _Header | None:
+    if not isinstance(document.data, dict):
+        document.problem((1, 1), "a scenario is a mapping with title, accounts and steps")
+        return None
+    try:
+        header = _Header.model_validate(document.data)
+    except ValidationError as error:
+        _report(document, (), error, list(_Header.model_fields))
+        return None
+    if not header.steps:
+        document.problem(document.place(("steps",)), "there is no step: nothing would be checked")
+    return header
+
+
+def _steps(document: Document) -> list[tuple[int, Step]]:
+    items = document.data.get("steps")
+    if not isinstance(items, list):
+        return []
+    found = ((i, _step(document, ("steps", i), item)) for i, item in enumerate(items))
+    return [(i, step) for i, step in found if step is not None]
+
+
+def _step(document: Document, path: Path_, item: Any) -> Step | None:
+    if not isinstance(item, dict) or len(item) != 1:
+        document.problem(document.place(path), "a step is one verb with its keys: `- verb: {…}`")
+        return None
+    [(verb, given)] = item.items()
+    kind = TABLE.get(verb)
+    if kind is None:
+        text = f"unknown step {verb!r}{nearest(verb, TABLE)}"
+        document.problem(document.place((*path, verb), key=True), text)
+        return None
+    try:
+        return kind.model_validate({} if given is None else given)
+    except ValidationError as error:
+        _report(document, (*path, verb), error, _keys(kind))
+        return None
+
+
+def _keys(model: type[Strict]) -> list[str]:
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _report(document: Document, base: Path_, error: ValidationError, valid: Sequence[str]) -> None:
+    for item in error.errors(include_url=False):
+        path = (*base, *item["loc"])
+        name = str(item["loc"][-1]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden":
+            near = nearest(name, valid) if len(item["loc"]) == 1 else ""
+            document.problem(document.place(path, key=True), f"unknown key {name!r}{near}")
+        elif item["type"] == "missing":
+            document.problem(document.place(path[:-1]), f"the key {name!r} is missing")
+        else:
+            where = f"{name}: " if isinstance(item["loc"][-1:], tuple) and name else ""
+            document.problem(document.place(path), f"{where}{_said(item)}")
+
+
+def _said(item: Any) -> str:
+    text = str(item["msg"]).removeprefix("Value error, ")
+    given = item["input"]
+    if item["type"] == "value_error" or not isinstance(given, str | int | float | bool):
+        return text
+    near = nearest(str(given), _choices(item)) if item["type"] in _CHOICES else ""
+    return f"{given!r}: {text[:1].lower()}{text[1:]}{near}"
+
+
+_CHOICES = {"enum", "literal_error"}
+
+
+def _choices(item: Any) -> list[str]:
+    expected = str(item.get("ctx", {}).get("expected", ""))
+    return [word.strip("' ") for word in expected.replace(" or ", ",").split(",")]

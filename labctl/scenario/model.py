@@ -1,0 +1,116 @@
+"""What a scenario is made of: strict, frozen values; the file's keys are the fields here."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from labctl.protocols.smtp import Outcome, Stage
+
+if TYPE_CHECKING:
+    from labctl.scenario.session import Session
+
+_REPLY = re.compile(r"[2-5]\d\d(?: [245]\.\d{1,3}\.\d{1,3})?")
+
+
+class Strict(BaseModel):
+    """Base of all models here: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def _reply(value: str) -> str:
+    if not _REPLY.fullmatch(value):
+        raise ValueError("a reply is a code, or a code and an enhanced code: 554 5.7.1")
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return value
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Line = Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=998)]
+ReplyText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_reply)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class Expect(Strict):
+    """The reply that must come, and the stage at which it must."""
+
+    stage: Stage
+    reply: ReplyText
+    text: Pattern | None = None
+
+    def codes_met(self, outcome: Outcome) -> bool:
+        """Say whether stage, code and (where one is expected) enhanced code are as expected."""
+        code, _, enhanced = self.reply.partition(" ")
+        return (
+            outcome.stage is self.stage
+            and outcome.reply.code == int(code)
+            and (not enhanced or outcome.reply.enhanced == enhanced)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.reply} at {self.stage}"
+
+
+ACCEPTED = Expect(stage=Stage.EOM, reply="250")
+
+
+class Step(Strict):
+    """One verb. A step says what it is about to do, and does it on a session."""
+
+    verb: ClassVar[str]
+
+    def accounts(self) -> Iterable[str]:
+        """Return the names of the accounts that the step is about."""
+        return ()
+
+    def names(self) -> str | None:
+        """Return the name by which later steps know the message this one sends, if any."""
+        return None
+
+    def refers_to(self) -> str | None:
+        """Return the name of the message, sent by an earlier step, that this one needs."""
+        return None
+
+    def prepare(self, session: "Session") -> None:
+        """Look, before the first step runs, at what the step will compare with."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Say in a few words what the step does."""
+
+    @abstractmethod
+    def perform(self, session: "Session") -> None:
+        """Do it. Raises ExpectationFailed, or another LabctlError when it cannot be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario that was read and found valid."""
+
+    path: Path
+    title: str
+    why: str
+    accounts: tuple[str, ...]
+    steps: tuple[Step, ...]
+    account_positions: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return the name it is called by: its file's, without the ending."""
+        return self.path.stem

@@ -1,0 +1,33 @@
+"""Do the names that steps use exist: accounts that were announced, messages sent before?"""
+
+from collections.abc import Sequence
+
+from labctl.scenario.document import Document, Path_, nearest
+from labctl.scenario.model import Step
+
+
+def check_references(
+    document: Document, accounts: Sequence[str], steps: Sequence[tuple[int, Step]]
+) -> None:
+    """Add a problem to the document for each name that leads nowhere or is taken."""
+    sent: list[str] = []
+    for number, step in steps:
+        path: Path_ = ("steps", number, step.verb)
+        for name in step.accounts():
+            if name not in accounts:
+                near = nearest(name, accounts)
+                text = f"account {name!r} is not among `accounts`{near}"
+                document.problem(document.place(path), f"{step.verb}: {text}")
+        _check_message(document, path, step, sent)
+
+
+def _check_message(document: Document, path: Path_, step: Step, sent: list[str]) -> None:
+    wanted, given = step.refers_to(), step.names()
+    if wanted is not None and wanted not in sent:
+        text = f"no earlier step sends a message as {wanted!r}{nearest(wanted, sent)}"
+        document.problem(document.place((*path, "message")), f"{step.verb}: {text}")
+    if given is not None and given in sent:
+        text = f"the name {given!r} is already taken"
+        document.problem(document.place((*path, "as")), f"{step.verb}: {text}")
+    elif given is not None:
+        sent.append(given)

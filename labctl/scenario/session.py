@@ -1,0 +1,161 @@
+"""What a step works on: endpoints, open connections, messages sent, and what to take back."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from labctl.errors import ExpectationFailed, LabctlError, UsageError
+from labctl.events import Check, Command, Emit, Event
+from labctl.protocols.directory import Directory, PolicyChange
+from labctl.protocols.imap import ImapConnection
+from labctl.protocols.smtp import SmtpConnection
+from labctl.protocols.tls import client_context
+from labctl.scenario.messages import Sent
+from labctl.settings import Account, Endpoint, Endpoints
+
+
+class Containers(Protocol):
+    """What a step can ask of the lab's own containers, and of no foreign stack."""
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """Return what identifies Postfix's running processes and its configuration."""
+
+    def mail_files(self, account: str, message_id: str) -> tuple[str, ...]:
+        """Return the files of the account's Maildir that hold the message: `new/…`, `cur/…`."""
+
+    def swaks(self) -> tuple[str, ...]:
+        """Return the command that runs swaks beside the servers, without its options."""
+
+
+class Skipped(Exception):
+    """A step cannot be performed on this stack; the text says why. Not an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What takes a step back; `number` is that step's."""
+
+    number: int
+    verb: str
+    summary: str
+    action: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Session:
+    """One run's state. Steps use its methods; the runner sets `number` and `listener`."""
+
+    endpoints: Endpoints
+    run: str
+    listener: Emit
+    wait_seconds: float = 10.0
+    containers: Containers | None = None
+    number: int = 0
+    checks: int = 0
+    messages: dict[str, Sent] = field(default_factory=dict)
+    undos: list[Undo] = field(default_factory=list)
+    fingerprint: Mapping[str, str] | None = None
+    _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
+    _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
+    _directory: Directory | None = None
+    _restored: set[str] = field(default_factory=set)
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on to whoever listens now."""
+        self.listener(event)
+
+    def check(self, what: str, *, expected: str, seen: str, ok: bool) -> None:
+        """Hold an expectation against what was seen; raises ExpectationFailed if it is not met."""
+        self.checks += 1
+        self.emit(Check(what, expected, seen, ok))
+        if not ok:
+            raise ExpectationFailed(f"{what}: expected {expected}, seen {seen}")
+
+    def show_command(self, line: str) -> None:
+        """Tell the command that does the same by hand."""
+        self.emit(Command(line))
+
+    def account(self, name: str) -> Account:
+        """Return an account; raises UsageError if the endpoints do not know it."""
+        try:
+            return self.endpoints.accounts[name]
+        except KeyError:
+            raise UsageError(f"the stack has no account {name!r}") from None
+
+    def address(self, name: str) -> str:
+        """Return an account's primary address, or `name` itself if it is an address or empty."""
+        return name if "@" in name or not name else self.account(name).address
+
+    def endpoint(self, service: str) -> Endpoint:
+        """Return where a service is reached; raises UsageError if the stack has none."""
+        try:
+            return self.endpoints.services[service]
+        except KeyError:
+            raise UsageError(f"the stack has no service {service!r}") from None
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """The TLS context that trusts the stack's CA."""
+        return client_context(self.endpoints.ca_file)
+
+    def smtp(self, service: str) -> SmtpConnection:
+        """Open a new SMTP session; the caller closes it."""
+        return SmtpConnection.open(
+            service, self.endpoint(service), context=self.tls, emit=self.emit
+        )
+
+    def held(self, name: str) -> SmtpConnection | None:
+        """Return the SMTP session that an earlier step left open under this name, if any."""
+        connection = self._submissions.get(name)
+        return None if connection is None or connection.closed else connection
+
+    def hold(self, name: str, connection: SmtpConnection) -> None:
+        """Leave an SMTP session open for later steps."""
+        self._submissions[name] = connection
+
+    def imap(self, service: str) -> ImapConnection:
+        """Open a new IMAP session; the caller closes it."""
+        return ImapConnection.open(
+            service, self.endpoint(service), context=self.tls, emit=self.emit
+        )
+
+    def mailbox(self, name: str) -> ImapConnection:
+        """Return a signed-in IMAP session of an account, opened once in a run."""
+        if name not in self._mailboxes:
+            account = self.account(name)
+            connection = self.imap("imaps" if "imaps" in self.endpoints.services else "imap")
+            connection.sign_in(account.login, account.password)
+            self._mailboxes[name] = connection
+        return self._mailboxes[name]
+
+    def directory(self) -> Directory:
+        """Return the directory, bound as the policy-admin, opened once in a run."""
+        if self._directory is None:
+            self._directory = Directory.open(
+                self.endpoints, self.endpoints.policy_admin, emit=self.emit
+            )
+        return self._directory
+
+    def change_policy(self, verb: str, name: str, change: PolicyChange) -> None:
+        """Change an account's policy attributes, to be put back at the end of the run."""
+        directory = self.directory()
+        directory.emit_to(self.emit)
+        entry = directory.person(name)
+        if name not in self._restored:
+            self._restored.add(name)  # the first change knows how it was before all of them
+            before = directory.policy(entry)
+            back: PolicyChange = {"send_allowed": before.send_allowed, "status": before.status}
+            action = partial(directory.set_policy, entry.dn, back)
+            self.undos.append(Undo(self.number, verb, f"{name} as before", action))
+        directory.set_policy(entry.dn, change)
+
+    def close(self) -> None:
+        """Hang up everywhere."""
+        held = (*self._submissions.values(), *self._mailboxes.values(), self._directory)
+        for connection in held:
+            if connection is not None:
+                with suppress(LabctlError, OSError):
+                    connection.close()

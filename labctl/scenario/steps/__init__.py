@@ -1,0 +1,26 @@
+"""The verbs. One file each; a new one is a line in this table."""
+
+from collections.abc import Mapping
+
+from labctl.scenario.model import Step
+from labctl.scenario.steps.authenticate import Authenticate
+from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
+from labctl.scenario.steps.receive import Receive
+from labctl.scenario.steps.resend import Resend
+from labctl.scenario.steps.send import Send
+from labctl.scenario.steps.unchanged import Unchanged
+
+TABLE: Mapping[str, type[Step]] = {
+    step.verb: step
+    for step in (
+        Send,
+        Resend,
+        Receive,
+        Authenticate,
+        Disable,
+        Enable,
+        Offboard,
+        Set,
+        Unchanged,
+    )
+}

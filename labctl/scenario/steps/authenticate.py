@@ -1,0 +1,66 @@
+"""The verb `authenticate`."""
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from labctl.errors import SignInRefused
+from labctl.scenario.model import Name, Step
+from labctl.scenario.session import Session
+from labctl.settings import Account, Secret
+
+Service = Literal["submission", "submissions", "imap", "imaps"]
+
+
+class Authenticate(Step):
+    """Sign in to services, and check that it is accepted (or `expect: refused`).
+
+    `password` stands in for the account's own, to show that a wrong one is refused.
+    """
+
+    verb: ClassVar[str] = "authenticate"
+
+    account: Name
+    services: tuple[Service, ...] = Field(
+        default=("submission", "imap"), alias="with", min_length=1
+    )
+    password: str | None = None
+    expect: Literal["accepted", "refused"] = "accepted"
+
+    def accounts(self) -> Iterable[str]:
+        """Return who signs in."""
+        return (self.account,)
+
+    def summary(self) -> str:
+        """Say who signs in where."""
+        return f"{self.account} signs in to {', '.join(self.services)}"
+
+    def perform(self, session: Session) -> None:
+        """Sign in to each service on a connection of its own."""
+        account = session.account(self.account)
+        password = account.password if self.password is None else Secret(self.password)
+        for service in self.services:
+            sign_in = _imap if service.startswith("imap") else _smtp
+            accepted, said = sign_in(session, service, account, password)
+            session.check(
+                service,
+                expected=f"sign-in {self.expect}",
+                seen=said,
+                ok=accepted == (self.expect == "accepted"),
+            )
+
+
+def _smtp(session: Session, service: str, account: Account, password: Secret) -> tuple[bool, str]:
+    with session.smtp(service) as connection:
+        outcome = connection.sign_in(account.login, password)
+    return outcome.reply.ok, str(outcome)
+
+
+def _imap(session: Session, service: str, account: Account, password: Secret) -> tuple[bool, str]:
+    with session.imap(service) as connection:
+        try:
+            connection.sign_in(account.login, password)
+        except SignInRefused as refusal:
+            return False, refusal.what
+    return True, "OK"

@@ -1,0 +1,51 @@
+"""The verb `receive`."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from labctl.protocols.poll import poll
+from labctl.scenario.model import Name, Step
+from labctl.scenario.session import Session
+
+
+class Receive(Step):
+    """Wait until a message is in an account's mailbox: seen by IMAP, and (in a lab of our own)
+    as a file below `Maildir/new` or `Maildir/cur`.
+    """
+
+    verb: ClassVar[str] = "receive"
+
+    account: Name
+    message: Name
+
+    def accounts(self) -> Iterable[str]:
+        """Return whose mailbox is looked into."""
+        return (self.account,)
+
+    def refers_to(self) -> str | None:
+        """Return the message that must arrive."""
+        return self.message
+
+    def summary(self) -> str:
+        """Say who finds what."""
+        return f"{self.account} finds {self.message}"
+
+    def perform(self, session: Session) -> None:
+        """Look by IMAP until the deadline, then at the Maildir."""
+        wanted = session.messages[self.message].message.message_id
+        mailbox = session.mailbox(self.account)
+        mailbox.emit_to(session.emit)
+        uid = poll(
+            lambda: mailbox.find(wanted),
+            what=f"{wanted} in the mailbox of {self.account}",
+            seconds=session.wait_seconds,
+        )
+        session.check("imap", expected="the message", seen=f"UID {uid}", ok=True)
+        if session.containers is not None:
+            files = session.containers.mail_files(self.account, wanted)
+            session.check(
+                "maildir",
+                expected="one file below new or cur",
+                seen=", ".join(files) or "none",
+                ok=len(files) == 1,
+            )

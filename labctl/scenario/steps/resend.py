@@ -1,0 +1,45 @@
+"""The verb `resend`."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from pydantic import Field
+
+from labctl.scenario.messages import compose, message_id
+from labctl.scenario.model import ACCEPTED, Expect, Name, Step
+from labctl.scenario.session import Session
+from labctl.scenario.submission import transact
+
+
+class Resend(Step):
+    """Send an earlier message again, same envelope, same route, under a Message-ID of its own.
+
+    `as` names the new message; without it later steps know it by no name.
+    """
+
+    verb: ClassVar[str] = "resend"
+
+    message: Name
+    name: Name | None = Field(default=None, alias="as")
+    expect: Expect = ACCEPTED
+
+    def names(self) -> str | None:
+        """Return what `as` says."""
+        return self.name
+
+    def refers_to(self) -> str | None:
+        """Return the message that is sent again."""
+        return self.message
+
+    def summary(self) -> str:
+        """Say which message goes out again."""
+        return f"{self.message} again"
+
+    def perform(self, session: Session) -> None:
+        """Compose anew from the same draft, and send."""
+        name = self.name or f"step-{session.number}"
+        earlier = session.messages[self.message]
+        message = compose(message_id(name, session.run), earlier.message.draft)
+        sent = replace(earlier, message=message)
+        session.messages[name] = sent
+        transact(session, sent, self.expect)

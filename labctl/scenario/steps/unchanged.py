@@ -1,0 +1,34 @@
+"""The verb `unchanged`."""
+
+from typing import ClassVar
+
+from labctl.scenario.model import Step
+from labctl.scenario.session import Session, Skipped
+
+
+class Unchanged(Step):
+    """Check that Postfix was neither restarted nor reloaded since the scenario began.
+
+    Its master process, that process's start time, its queue manager (which a reload replaces) and
+    its configuration must be what they were. Needs the lab's containers; skipped elsewhere.
+    """
+
+    verb: ClassVar[str] = "unchanged"
+
+    def summary(self) -> str:
+        """Say what must be as it was."""
+        return "Postfix: same process, same configuration, no reload"
+
+    def prepare(self, session: Session) -> None:
+        """Remember how it is before the first step."""
+        if session.containers is not None and session.fingerprint is None:
+            session.fingerprint = session.containers.fingerprint()
+
+    def perform(self, session: Session) -> None:
+        """Compare with how it was."""
+        if session.containers is None or session.fingerprint is None:
+            raise Skipped("needs the lab's own containers")
+        now = session.containers.fingerprint()
+        for name, before in session.fingerprint.items():
+            seen = now.get(name, "none")
+            session.check(name, expected=before, seen=seen, ok=seen == before)
