@@ -271,7 +271,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
 
     Raises UsageError naming the variable whose value cannot be used.
     """
-    values = {**_dotenv(root), **environ}
+    values = {**dotenv(root), **environ}
     read = _Reader(values)
     return Settings(
         root=root,
@@ -295,7 +295,8 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     )
 
 
-def _dotenv(root: Path) -> dict[str, str]:
+def dotenv(root: Path) -> dict[str, str]:
+    """Return the variables of `.env` below `root`; raises UsageError if it cannot be read."""
     path = root / ".env"
     try:
         found = dotenv_values(path, interpolate=False) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""Do the names that steps use exist: accounts that were announced, messages sent before?"""
+"""Whether the names that steps use exist: accounts announced, messages sent before."""
 
 from collections.abc import Sequence
 

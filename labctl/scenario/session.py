@@ -1,9 +1,11 @@
 """What a step works on: endpoints, open connections, messages sent, and what to take back."""
 
+import secrets
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
@@ -159,3 +161,9 @@ class Session:
             if connection is not None:
                 with suppress(LabctlError, OSError):
                     connection.close()
+
+
+def new_run_id() -> str:
+    """Return an identity for a run: when it began (UTC), and four random characters."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,46 @@
+# The verbs of the lab; `make help` lists them. Each sets up what it needs.
+.DEFAULT_GOAL := help
+LABCTL := .venv/bin/labctl
+SCENARIO ?= offboarding
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: lab-up ## bring the lab up and replay the offboarding scenario
+	@$(LABCTL) scenario offboarding
+
+lab-up: setup engine ## bring the lab up
+	@$(LABCTL) up
+
+lab-down: setup ## stop the lab; mail and entries stay
+	@$(LABCTL) down
+
+lab-reset: setup ## put directory and mailboxes back to the seed
+	@$(LABCTL) reset
+
+scenario: setup ## replay one scenario: make scenario SCENARIO=send-disabled
+	@$(LABCTL) scenario $(SCENARIO)
+
+test: dev-setup ## run the whole test suite, live tests included (LAB_TESTS=unit: only the quick ones)
+	@scripts/test
+
+lint: dev-setup ## check style and types
+	@scripts/lint
+
+bench-quick: dev-setup engine ## measure start, reset, scenario, memory and command start-up
+	@.venv/bin/python benchmarks/quick.py
+
+lock: dev-setup ## write requirements.lock and requirements-dev.lock anew
+	@.venv/bin/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	@.venv/bin/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --allow-unsafe --extra dev --output-file requirements-dev.lock pyproject.toml
+
+setup: ## make the virtual environment
+	@scripts/setup
+
+dev-setup:
+	@scripts/setup dev
+
+engine: ## make sure that a Docker Engine answers
+	@scripts/engine
+
+.PHONY: help demo lab-up lab-down lab-reset scenario test lint bench-quick lock setup dev-setup engine

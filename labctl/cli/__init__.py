@@ -1,0 +1,117 @@
+"""The command line: parse, wire, print, exit. One file per group of commands."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labctl import __version__
+from labctl.cli.app import App
+from labctl.errors import Exit, LabctlError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Where each command lives; its module is imported when the command is asked for.
+COMMANDS: Mapping[str, str] = {
+    "up": "stack",
+    "down": "stack",
+    "reset": "stack",
+    "status": "stack",
+    "endpoints": "stack",
+    "logs": "stack",
+    "user": "user",
+    "send": "mail",
+    "inbox": "mail",
+    "scenarios": "scenario",
+    "scenario": "scenario",
+    "check": "scenario",
+    "report": "scenario",
+    "doctor": "host",
+    "version": "host",
+    "completion": "host",
+}
+
+
+class _LateGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        found: click.Command = getattr(import_module(f"labctl.cli.{module}"), cmd_name)
+        return found
+
+
+@click.command(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-n", "--name", default="default", show_default=True, help="Which lab.")
+@click.version_option(__version__, prog_name="labctl", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, name: str) -> None:
+    """Bring up the mail-policy lab and replay scenarios against it.
+
+    LDAP is the policy engine, Postfix is the policy enforcer: one attribute in the directory
+    stops a person from sending at once, while signing in and receiving go on.
+
+    Every option can also be given as an environment variable, or in .env: LABCTL_NAME,
+    LABCTL_SCENARIO_VERBOSE and so on. Exit codes: 0 ok, 1 an expectation failed, 2 usage,
+    3 the lab is not up, 4 this host lacks something, 5 a deadline passed, 6 invalid scenario,
+    130 interrupted.
+    """
+    ctx.obj = App(ROOT, dict(os.environ), name)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error of ours becomes two lines."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        result = cli.main(
+            arguments,
+            prog_name="labctl",
+            standalone_mode=False,
+            auto_envvar_prefix="LABCTL",
+            default_map=_defaults(),
+        )
+    except click.ClickException as error:
+        error.show()
+        return int(Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("labctl: interrupted", err=True)
+        return int(Exit.INTERRUPTED)
+    except LabctlError as error:
+        _tell(error)
+        return int(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.OK)
+    return int(result or Exit.OK)
+
+
+def _tell(error: LabctlError) -> None:
+    problems = getattr(error, "problems", None)
+    text = "\n".join(problems) if problems else f"labctl: {error}"
+    click.echo(text, err=True)
+
+
+def _defaults() -> dict[str, Any]:
+    """Return what `.env` says of LABCTL_* variables, below the environment in precedence."""
+    from labctl.settings import dotenv
+
+    defaults: dict[str, Any] = {}
+    for variable, value in dotenv(ROOT).items():
+        if variable.startswith("LABCTL_"):
+            option = variable.removeprefix("LABCTL_").lower()
+            command = next((c for c in COMMANDS if option.startswith(f"{c}_")), None)
+            if command is None:
+                defaults[option] = value
+            else:
+                defaults.setdefault(command, {})[option.removeprefix(f"{command}_")] = value
+    return defaults

@@ -1,0 +1,66 @@
+"""What every command is handed: settings, the lab, and the options that several share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from labctl.settings import Endpoints, Settings, load_settings
+
+if TYPE_CHECKING:
+    from labctl.lab.lab import Lab
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class App:
+    """The command line's context: made once, read by all."""
+
+    root: Path
+    environ: Mapping[str, str]
+    name: str
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What `.env` and the environment say."""
+        return load_settings(self.root, self.environ)
+
+    @cached_property
+    def lab(self) -> "Lab":
+        """The lab that `-n` names."""
+        from labctl.lab.lab import Lab
+
+        return Lab(self.settings, self.name)
+
+    def endpoints(self, file: Path | None) -> Endpoints:
+        """Return the endpoints of a file, or else of the lab."""
+        return Endpoints.from_file(file) if file else self.lab.endpoints()
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def endpoints_option(command: F) -> F:
+    """Add `--endpoints FILE`."""
+    return click.option(
+        "--endpoints",
+        "endpoints_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Use the stack that this file describes (`labctl endpoints -o json --secrets`).",
+    )(command)
+
+
+def output_option(command: F) -> F:
+    """Add `-o table|json|yaml`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="How to print.",
+    )(command)

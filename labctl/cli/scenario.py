@@ -1,0 +1,208 @@
+"""The commands about scenarios: scenarios, scenario, check, report."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labctl.cli.app import App, endpoints_option, output_option, pass_app
+from labctl.cli.output import show
+from labctl.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from labctl.events import Emit, Event
+    from labctl.report.jsonl import JsonlWriter
+    from labctl.report.terminal import Terminal
+    from labctl.scenario.model import Scenario
+    from labctl.scenario.session import Containers
+
+format_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "jsonl", "junit", "html"]),
+    default="text",
+    show_default=True,
+    help="How to print the run.",
+)
+verbose_option = click.option(
+    "-v", "--verbose", count=True, help="Also commands and LDIF; twice: also the wire."
+)
+
+
+def _shipped(app: App) -> list[Path]:
+    return sorted((app.root / "scenarios").glob("*.yaml"))
+
+
+def _find(app: App, name: str) -> Path:
+    """Return the file of a scenario that is given by its name or its path."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    for path in _shipped(app):
+        if path.stem == name:
+            return path
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [path.stem for path in _shipped(app)], n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else "`labctl scenarios` lists them."
+    raise UsageError(f"there is no scenario {name!r}", hint)
+
+
+@click.command()
+@output_option
+@pass_app
+def scenarios(app: App, *, output: str) -> None:
+    """List the scenarios that ship with the lab."""
+    from labctl.scenario.loader import load_all
+
+    found = load_all(_shipped(app))
+    data = {
+        "scenarios": [
+            {"name": each.name, "title": each.title, "steps": len(each.steps)} for each in found
+        ]
+    }
+    rows = [(each.name, str(len(each.steps)), each.title) for each in found]
+    show(output, data, ("NAME", "STEPS", "TITLE"), rows)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@pass_app
+def check(app: App, *, files: tuple[str, ...]) -> None:
+    """Say what is wrong in scenario files, all of it, without touching any server."""
+    from labctl.scenario.loader import load_all
+
+    found = load_all(_find(app, name) for name in files)
+    for each in found:
+        click.echo(f"{each.path}: {len(each.steps)} steps, valid")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...")
+@format_option
+@verbose_option
+@endpoints_option
+@pass_app
+def scenario(
+    app: App, *, names: tuple[str, ...], output: str, verbose: int, endpoints_file: Path | None
+) -> int:
+    """Replay scenarios against the lab, or against the stack that --endpoints describes.
+
+    Each run leaves its transcript in .lab/runs/; what was changed in the directory is put back at
+    the end, also after an interrupt. Exits with 0 only if every expectation was met.
+    """
+    from labctl.scenario.loader import load_all
+
+    loaded = load_all(_find(app, name) for name in names)
+    transcripts: list[Path] = []
+    code = int(Exit.OK)
+    for each in loaded:
+        run = _Run(app, endpoints_file, output, verbose)
+        ended, transcript = run.perform(each)
+        transcripts.append(transcript)
+        code = code or ended
+        if code == Exit.INTERRUPTED:
+            break
+    if output in {"junit", "html"}:
+        click.echo(_render(output, _all_events(transcripts)))
+    return code
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of one scenario: its listeners and its transcript."""
+
+    app: App
+    endpoints_file: Path | None
+    output: str
+    verbose: int
+
+    def perform(self, scenario: "Scenario") -> tuple[int, Path]:
+        from labctl.report.jsonl import JsonlWriter
+        from labctl.scenario.runner import run
+        from labctl.scenario.session import Session, new_run_id
+
+        endpoints = self.app.endpoints(self.endpoints_file)
+        run_id = new_run_id()
+        transcript = self.app.settings.state / "runs" / run_id / "transcript.jsonl"
+        transcript.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            listeners: list[Emit] = [stack.enter_context(JsonlWriter(transcript))]
+            if live := self._live():
+                listeners.append(stack.enter_context(live))
+
+            def listen(event: "Event") -> None:
+                for each in listeners:
+                    each(event)
+
+            session = Session(
+                endpoints, run_id, listen, self.app.settings.wait_seconds, self._containers()
+            )
+            return run(scenario, session).exit_code, transcript
+
+    def _live(self) -> "Terminal | JsonlWriter | None":
+        if self.output == "text":
+            from labctl.report.terminal import Terminal
+
+            return Terminal(sys.stdout, verbose=self.verbose)
+        if self.output == "jsonl":
+            from labctl.report.jsonl import JsonlWriter
+
+            return JsonlWriter(sys.stdout)
+        return None
+
+    def _containers(self) -> "Containers | None":
+        return None if self.endpoints_file else self.app.lab.containers
+
+
+def _all_events(transcripts: Iterable[Path]) -> "Iterator[Event]":
+    from labctl.report.jsonl import read
+
+    for path in transcripts:
+        yield from read(path)
+
+
+def _render(output: str, events: "Iterable[Event]") -> str:
+    if output == "junit":
+        from labctl.report.junit import to_junit
+
+        return to_junit(events)
+    from labctl.report.html import to_html
+
+    return to_html(events)
+
+
+@click.command()
+@click.argument("run")
+@format_option
+@verbose_option
+@pass_app
+def report(app: App, *, run: str, output: str, verbose: int) -> None:
+    """Render the transcript of a run again: by its id, by its path, or `last`."""
+    path = _transcript(app, run)
+    if output in {"junit", "html"}:
+        click.echo(_render(output, _all_events([path])))
+    elif output == "jsonl":
+        click.echo(path.read_text(encoding="utf-8"), nl=False)
+    else:
+        from labctl.report.terminal import Terminal
+
+        with Terminal(sys.stdout, verbose=verbose) as emit:
+            for event in _all_events([path]):
+                emit(event)
+
+
+def _transcript(app: App, run: str) -> Path:
+    runs = app.settings.state / "runs"
+    if run == "last":
+        found = sorted(runs.glob("*/transcript.jsonl"))
+        if found:
+            return found[-1]
+        raise UsageError("there is no run yet", "Run one: `labctl scenario offboarding`.")
+    path = Path(run) if "/" in run else runs / run / "transcript.jsonl"
+    if not path.is_file():
+        raise UsageError(f"there is no transcript {path}", "`labctl report last` shows the newest.")
+    return path

@@ -1,0 +1,123 @@
+"""The commands about the lab itself: up, down, reset, status, endpoints, logs."""
+
+from dataclasses import asdict
+
+import click
+
+from labctl.cli.app import App, output_option, pass_app
+from labctl.cli.output import show
+from labctl.cli.progress import Progress
+from labctl.errors import Exit
+
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show all that is said.")
+
+
+@click.command()
+@click.option(
+    "--policy",
+    type=click.Choice(["hardened", "baseline"]),
+    help="The policy profile; it stays with the lab until another is given.",
+)
+@verbose_option
+@pass_app
+def up(app: App, *, policy: str | None, verbose: bool) -> None:
+    """Bring the lab up: build what is missing, start, seed, and see every server answer.
+
+    Done twice it is quick and changes nothing.
+    """
+    with Progress(verbose=verbose) as progress:
+        came = app.lab.up(progress, policy=policy)
+    endpoints = app.lab.endpoints()
+    click.echo(
+        f"The lab {app.name!r} is up ({endpoints.policy}) in {progress.seconds:.1f} s; "
+        f"directory: {came.seed}.",
+        err=True,
+    )
+    _show_endpoints(app, "table", secrets=False)
+
+
+@click.command()
+@click.option("--volumes", is_flag=True, help="Also delete mail, entries, passwords and the CA.")
+@click.option("--all", "every", is_flag=True, help="All labs of this directory, not just one.")
+@pass_app
+def down(app: App, *, volumes: bool, every: bool) -> None:
+    """Stop the lab and remove its containers; mail and entries stay unless --volumes is given."""
+    from labctl.lab.lab import Lab
+    from labctl.lab.state import lab_names
+
+    labs = [Lab(app.settings, name) for name in lab_names(app.settings)] if every else [app.lab]
+    for lab in labs:
+        with Progress() as progress:
+            progress.step(f"stopping the lab {lab.name!r}")
+            lab.down(volumes=volumes)
+        click.echo(f"The lab {lab.name!r} is down in {progress.seconds:.1f} s.", err=True)
+
+
+@click.command()
+@verbose_option
+@pass_app
+def reset(app: App, *, verbose: bool) -> None:
+    """Put directory and mailboxes back to the seed; everything keeps running."""
+    with Progress(verbose=verbose) as progress:
+        came = app.lab.reset(progress)
+    click.echo(
+        f"The lab {app.name!r} is as seeded in {progress.seconds:.1f} s; directory: {came.seed}.",
+        err=True,
+    )
+
+
+@click.command()
+@output_option
+@pass_app
+def status(app: App, *, output: str) -> int:
+    """Show each service's state; exits with 3 unless all are up and healthy."""
+    from labctl.lab.images import SERVICES as SERVERS
+
+    record = app.lab.files.require()
+    states = app.lab.containers.states()
+    healthy = {row.service for row in states if row.well}
+    data = {
+        "lab": app.name,
+        "slot": record.slot,
+        "policy": record.policy,
+        "healthy": healthy == set(SERVERS),
+        "services": [asdict(row) for row in states],
+    }
+    rows = [(row.service, row.state, row.health, row.started) for row in states]
+    missing = set(SERVERS) - {row.service for row in states}
+    rows += [(service, "absent", "-", "-") for service in sorted(missing)]
+    show(output, data, ("SERVICE", "STATE", "HEALTH", "STARTED (UTC)"), rows)
+    return int(Exit.OK if healthy == set(SERVERS) else Exit.NOT_READY)
+
+
+@click.command()
+@output_option
+@click.option("--secrets", is_flag=True, help="With all logins and passwords.")
+@pass_app
+def endpoints(app: App, *, output: str, secrets: bool) -> None:
+    """Print where the lab is reached; with --secrets, also as whom."""
+    _show_endpoints(app, output, secrets=secrets)
+
+
+def _show_endpoints(app: App, output: str, *, secrets: bool) -> None:
+    found = app.lab.endpoints()
+    data = found.to_dict(secrets=secrets)
+    rows = [(name, str(e), str(e.tls)) for name, e in found.services.items()]
+    if secrets:
+        accounts = found.accounts.values()
+        rows += [(who.login, who.address, who.password.reveal()) for who in accounts]
+    show(output, data, ("SERVICE", "ADDRESS", "TLS"), rows)
+
+
+@click.command()
+@click.argument("services", nargs=-1, type=click.Choice(["openldap", "postfix", "dovecot"]))
+@click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only this many lines of each.")
+@pass_app
+def logs(app: App, *, services: tuple[str, ...], follow: bool, tail: int | None) -> int:
+    """Print what the servers log."""
+    arguments = ["--no-log-prefix"] if len(services) == 1 else []
+    arguments += ["--follow"] if follow else []
+    arguments += [] if tail is None else ["--tail", str(tail)]
+    code = app.lab.project.follow_logs([*arguments, *services])
+    return int(Exit.OK if code == 0 else Exit.HOST)

@@ -1,0 +1,183 @@
+"""The commands about people: `labctl user …`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from labctl.cli.app import App, endpoints_option, output_option, pass_app
+from labctl.cli.output import show
+from labctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from labctl.events import Event
+    from labctl.protocols.directory import Directory, Entry, PolicyChange
+
+F = TypeVar("F", bound=Callable[..., Any])
+HEADER = ("NAME", "ADDRESS", "MAY SEND", "FLAG", "STATUS", "ALIASES")
+
+
+@click.group()
+def user() -> None:
+    """Show and change the people of the directory."""
+
+
+def _open(app: App, endpoints_file: Path | None) -> "Directory":
+    from labctl.protocols.directory import Directory
+
+    endpoints = app.endpoints(endpoints_file)
+    return Directory.open(endpoints, endpoints.policy_admin, emit=_tell_change)
+
+
+def _tell_change(event: "Event") -> None:
+    from labctl.events import Change
+
+    if isinstance(event, Change):
+        click.echo(event.ldif, err=True)
+        click.echo(f"# {event.seconds * 1000:.1f} ms", err=True)
+
+
+def _row(directory: "Directory", entry: "Entry") -> dict[str, Any]:
+    policy = directory.policy(entry)
+    return {
+        "name": entry.first("uid"),
+        "dn": entry.dn,
+        "address": entry.first("mail"),
+        "aliases": list(entry.values.get("mailLocalAddress", ())),
+        "may_send": policy.may_send,
+        directory.attributes.send_allowed: policy.send_allowed,
+        directory.attributes.status: policy.status,
+    }
+
+
+def _cells(directory: "Directory", row: dict[str, Any]) -> list[str]:
+    return [
+        str(row["name"]),
+        str(row["address"]),
+        "yes" if row["may_send"] else "no",
+        row[directory.attributes.send_allowed] or "absent",
+        row[directory.attributes.status] or "absent",
+        ", ".join(row["aliases"]) or "-",
+    ]
+
+
+@user.command("list")
+@output_option
+@endpoints_option
+@pass_app
+def list_(app: App, *, output: str, endpoints_file: Path | None) -> None:
+    """List everybody with the policy attributes and what they come to."""
+    with _open(app, endpoints_file) as directory:
+        rows = [_row(directory, entry) for entry in directory.people()]
+        show(output, {"users": rows}, HEADER, [_cells(directory, row) for row in rows])
+
+
+@user.command("show")
+@click.argument("name")
+@click.option("--password", "only_password", is_flag=True, help="Print the password, only that.")
+@output_option
+@endpoints_option
+@pass_app
+def show_(
+    app: App, *, name: str, only_password: bool, output: str, endpoints_file: Path | None
+) -> None:
+    """Show one person."""
+    if only_password:
+        account = app.endpoints(endpoints_file).accounts.get(name)
+        if account is None:
+            raise UsageError(f"no password of {name!r} is known here", "See `labctl user list`.")
+        click.echo(account.password.reveal())
+        return
+    with _open(app, endpoints_file) as directory:
+        row = _row(directory, directory.person(name))
+        show(output, {"user": row}, HEADER, [_cells(directory, row)])
+
+
+def _change(app: App, name: str, change: "PolicyChange", endpoints_file: Path | None) -> None:
+    with _open(app, endpoints_file) as directory:
+        directory.set_policy(directory.person(name).dn, change)
+        policy = directory.policy(directory.person(name))
+    click.echo(f"{name} {'may' if policy.may_send else 'may not'} send.")
+
+
+@user.command("set")
+@click.argument("name")
+@click.option("--send-allowed", type=click.Choice(["TRUE", "FALSE", "absent"]))
+@click.option("--status", help="active, disabled, offboarded, or absent to remove it.")
+@endpoints_option
+@pass_app
+def set_(
+    app: App,
+    *,
+    name: str,
+    send_allowed: str | None,
+    status: str | None,
+    endpoints_file: Path | None,
+) -> None:
+    """Set either policy attribute, or both."""
+    given: PolicyChange = {"send_allowed": send_allowed, "status": status}
+    change: PolicyChange = {
+        key: None if value == "absent" else value
+        for key, value in given.items()
+        if value is not None
+    }
+    if not change:
+        raise UsageError("there is nothing to set", "Give --send-allowed, --status or both.")
+    _change(app, name, change, endpoints_file)
+
+
+@user.command()
+@click.argument("name")
+@endpoints_option
+@pass_app
+def disable(app: App, *, name: str, endpoints_file: Path | None) -> None:
+    """Forbid somebody to send; the status stays as it is."""
+    from labctl.protocols.directory import DISABLE
+
+    _change(app, name, DISABLE, endpoints_file)
+
+
+@user.command()
+@click.argument("name")
+@endpoints_option
+@pass_app
+def enable(app: App, *, name: str, endpoints_file: Path | None) -> None:
+    """Reinstate somebody: active, and allowed to send."""
+    from labctl.protocols.directory import ENABLE
+
+    _change(app, name, ENABLE, endpoints_file)
+
+
+@user.command()
+@click.argument("name")
+@endpoints_option
+@pass_app
+def offboard(app: App, *, name: str, endpoints_file: Path | None) -> None:
+    """Offboard somebody: the status says so, and sending is over."""
+    from labctl.protocols.directory import OFFBOARD
+
+    _change(app, name, OFFBOARD, endpoints_file)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--alias", "aliases", multiple=True, help="A secondary address; may be repeated.")
+@pass_app
+def add(app: App, *, name: str, aliases: tuple[str, ...]) -> None:
+    """Add a person with a mailbox and a new password, until the next reset."""
+    from labctl.lab.membership import add_person
+
+    person = add_person(app.lab, name, aliases)
+    click.echo(f"{name} is added as {person.address}; `labctl user show {name} --password`.")
+
+
+@user.command()
+@click.argument("name")
+@pass_app
+def remove(app: App, *, name: str) -> None:
+    """Remove a person and the mailbox; the seed's people come back with `up` and `reset`."""
+    from labctl.lab.membership import remove_person
+
+    remove_person(app.lab, name)
+    click.echo(f"{name} is removed, mailbox included.")

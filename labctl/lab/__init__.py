@@ -1,0 +1,1 @@
+"""Drives the lab's containers: images, start and stop, readiness, seeding, endpoints."""

@@ -1,0 +1,192 @@
+"""A lab: what `up`, `down` and `reset` do, and the endpoints that scenarios use."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from labctl.errors import LabNotReady
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.lab.images import SERVICES as SERVERS
+from labctl.lab.images import Progress, ensure_images
+from labctl.lab.people import Person, new_password, read_people, write_people
+from labctl.lab.project import Project, hostname, services_of
+from labctl.lab.state import LabFiles, LabRecord, free_slot, write_private
+from labctl.settings import Endpoints, Login, Secret, Settings
+
+if TYPE_CHECKING:
+    from labctl.lab.seed import Converged, SeedEntry
+    from labctl.protocols.directory import Directory
+
+PASSWORDS = ("directory-admin", "policy-admin", "postfix", "dovecot")
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What `up` or `reset` did to the directory."""
+
+    seed: "Converged"
+    certificates: tuple[str, ...] = ()
+
+
+class Lab:
+    """One lab of this host, by its name."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self.settings = settings
+        self.files = LabFiles.of(settings, name)
+        self.engine = Engine()
+
+    @property
+    def name(self) -> str:
+        """The lab's name."""
+        return self.files.name
+
+    @cached_property
+    def project(self) -> Project:
+        """The Compose project; raises LabNotReady before the lab first came up."""
+        return Project(self.settings, self.files, self.files.require(), self.engine)
+
+    @cached_property
+    def containers(self) -> LabContainers:
+        """The containers of the project."""
+        return LabContainers(self.engine, self.project.name)
+
+    def endpoints(self) -> Endpoints:
+        """Return where this lab is reached, and as whom; raises LabNotReady if it never came up."""
+        record, base = self.files.require(), self.settings.base_dn
+        services = f"ou=services,{base}"
+        people = read_people(self.files.accounts)
+        return Endpoints(
+            lab=self.name,
+            slot=record.slot,
+            domain=self.settings.domain,
+            base_dn=base,
+            policy=record.policy,
+            ca_file=self.files.ca.resolve(),
+            services=services_of(self.settings, record.slot),
+            attributes=self.settings.attributes,
+            directory_admin=self._login("directory-admin", f"cn=admin,{base}"),
+            policy_admin=self._login("policy-admin", f"cn=policy-admin,{services}"),
+            service_accounts={
+                name: self._login(name, f"cn={name},{services}") for name in ("postfix", "dovecot")
+            },
+            accounts={name: person.account() for name, person in people.items()},
+        )
+
+    def _login(self, name: str, dn: str) -> Login:
+        path = self.files.secrets / f"{name}.password"
+        try:
+            return Login(dn, Secret(path.read_text(encoding="utf-8").strip()))
+        except OSError as error:
+            raise LabNotReady(
+                f"the lab {self.name!r} is not whole: {path} cannot be read",
+                f"Bring it up again with `labctl -n {self.name} up`.",
+            ) from error
+
+    def up(self, progress: Progress, *, policy: str | None = None) -> Came:
+        """Bring the lab up, or to what settings and files now say; twice changes nothing.
+
+        Returns when a directory search, a SASL handshake, the LMTP path and an IMAP greeting
+        were seen. Raises HostProblem or DeadlinePassed.
+        """
+        with self.files.locked("labctl up"):
+            self.engine.client.ping()
+            self._decide(policy)
+            certificates = self._ensure_secrets()
+            images = ensure_images(self.engine, self.settings.root, progress)
+            self.project.write_env(images)
+            progress.step("starting openldap, postfix, dovecot")
+            self.project.up()
+            converged = self._bring_to_seed(progress, reset=False)
+            return Came(converged, tuple(certificates))
+
+    def reset(self, progress: Progress) -> Came:
+        """Put directory and mailboxes back to the seed, with everything running on."""
+        with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
+            tasks = [
+                pool.submit(self.containers.execute, "postfix", ["postsuper", "-d", "ALL"]),
+                pool.submit(self.containers.execute, "dovecot", ["maildirs", "empty"]),
+            ]
+            converged = self._bring_to_seed(progress, reset=True)
+            for task in tasks:
+                task.result()
+            return Came(converged)
+
+    def down(self, *, volumes: bool) -> None:
+        """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""
+        with self.files.locked("labctl down"):
+            self.project.down(volumes=volumes)
+            if volumes:
+                self.files.remove()
+
+    def _decide(self, policy: str | None) -> None:
+        record = self.files.record() or LabRecord(
+            free_slot(self.settings, self.name), self.settings.policy
+        )
+        if self.settings.slot is not None and self.name == "default":
+            record = replace(record, slot=self.settings.slot)
+        if policy is not None:
+            record = replace(record, policy=policy)
+        self.files.write_record(record)
+
+    def _ensure_secrets(self) -> list[str]:
+        from labctl.lab.certificates import ensure_certificates
+
+        for name in PASSWORDS:
+            path = self.files.secrets / f"{name}.password"
+            if not path.is_file():
+                write_private(path, new_password())
+        return ensure_certificates(self.files.secrets, SERVERS, hostname(self.settings))
+
+    def _bring_to_seed(self, progress: Progress, *, reset: bool) -> "Converged":
+        """Bring directory and Maildirs to the seed, and see every server answer."""
+        from labctl.lab import ready
+        from labctl.lab.seed import converge, people_of, read_seed
+
+        seed = read_seed(self.settings.root / "scenarios" / "seed.ldif", self.settings)
+        people = people_of(seed, self._known_people(seed, reset=reset))
+        write_people(self.files.accounts, people)
+        endpoints = self.endpoints()
+        first = endpoints.accounts[seed[0].name]
+
+        def converged() -> "Converged":
+            with self.directory() as directory:
+                return converge(directory, seed, people, reset=reset)
+
+        waiting = ready.Waiting(self.containers, self.settings.ready_seconds, progress.step)
+        found: Converged
+        _, _, found = waiting.for_all(
+            ready.Probe("dovecot", "an IMAP greeting", lambda: ready.imap_greets(endpoints)),
+            ready.Probe("postfix", "the delivery path", lambda: ready.delivers(self.containers)),
+            ready.Probe("openldap", "a bind and a search", converged),
+        )
+        waiting.for_all(
+            ready.Probe("postfix", "a sign-in", lambda: ready.signs_in(endpoints, first)),
+            ready.Probe("dovecot", "the Maildirs", lambda: self.make_maildirs(people)),
+        )
+        return found
+
+    def _known_people(self, seed: "list[SeedEntry]", *, reset: bool) -> dict[str, Person]:
+        known = read_people(self.files.accounts)
+        names = {entry.name for entry in seed}
+        return {name: who for name, who in known.items() if name in names or not reset}
+
+    def directory(self) -> "Directory":
+        """Open the directory as its administrator, who alone adds and removes people."""
+        from labctl.protocols.directory import Directory
+
+        endpoints = self.endpoints()
+        return Directory.open(endpoints, endpoints.directory_admin, emit=lambda _: None)
+
+    def make_maildirs(self, people: Mapping[str, Person]) -> bool:
+        """Make the homes and Maildirs of people, each owned by its uid."""
+        owners = [f"{who.login}:{who.uid_number}:{who.uid_number}" for who in people.values()]
+        self.containers.execute("dovecot", ["maildirs", "ensure", *owners])
+        return True
+
+    def remove_maildirs(self, name: str) -> None:
+        """Remove the home of somebody who was removed from the directory."""
+        self.containers.execute("dovecot", ["maildirs", "remove", name])

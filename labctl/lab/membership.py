@@ -1,0 +1,86 @@
+"""Adding and removing a person: directory, Maildir and password together, or none of them."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from labctl.errors import LabctlError, UsageError
+from labctl.lab.people import Person, new_password, password_hash, read_people, write_people
+
+if TYPE_CHECKING:
+    from labctl.lab.lab import Lab
+
+_LOGIN = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+FIRST_UID = 3000  # below are the seed's people
+
+
+def add_person(lab: "Lab", name: str, aliases: Sequence[str]) -> Person:
+    """Add somebody who may send; raises UsageError for a name or address that cannot be used,
+    ExpectationFailed when the directory refuses the entry.
+    """
+    if not _LOGIN.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be an account",
+            "Use up to 32 lower-case letters, digits, dots, hyphens; a letter first.",
+        )
+    for alias in aliases:
+        if not _ADDRESS.fullmatch(alias) or not alias.endswith(f"@{lab.settings.domain}"):
+            raise UsageError(f"{alias!r} is no address at {lab.settings.domain}")
+    with lab.files.locked(f"labctl user add {name}"):
+        known = read_people(lab.files.accounts)
+        person = _new(lab, name, aliases, known)
+        with lab.directory() as directory:
+            directory.add(directory.dn(name), _values(person, lab))
+            try:
+                lab.make_maildirs({name: person})
+                write_people(lab.files.accounts, {**known, name: person})
+            except LabctlError:
+                directory.delete(directory.dn(name))
+                raise
+    return person
+
+
+def remove_person(lab: "Lab", name: str) -> None:
+    """Remove somebody; raises UsageError if the directory has nobody of that name."""
+    with lab.files.locked(f"labctl user remove {name}"):
+        with lab.directory() as directory:
+            directory.delete(directory.person(name).dn)
+        lab.remove_maildirs(name)
+        rest = {key: who for key, who in read_people(lab.files.accounts).items() if key != name}
+        write_people(lab.files.accounts, rest)
+
+
+def _new(lab: "Lab", name: str, aliases: Sequence[str], known: dict[str, Person]) -> Person:
+    if name in known:
+        raise UsageError(f"there is already an account {name!r}", "See `labctl user list`.")
+    password = new_password()
+    return Person(
+        login=name,
+        address=f"{name}@{lab.settings.domain}",
+        aliases=tuple(aliases),
+        uid_number=max([FIRST_UID - 1, *(who.uid_number for who in known.values())]) + 1,
+        password=password,
+        password_hash=password_hash(password),
+    )
+
+
+def _values(person: Person, lab: "Lab") -> dict[str, tuple[str, ...]]:
+    names = lab.settings.attributes
+    classes = ("inetOrgPerson", "posixAccount", "inetLocalMailRecipient", "tnPolicyAccount")
+    uid = str(person.uid_number)
+    values = {
+        "objectClass": classes,
+        "uid": (person.login,),
+        "cn": (person.login,),
+        "sn": (person.login,),
+        "mail": (person.address,),
+        "mailLocalAddress": person.aliases,
+        "uidNumber": (uid,),
+        "gidNumber": (uid,),
+        "homeDirectory": (f"/home/{person.login}",),
+        "userPassword": (person.password_hash,),
+        names.send_allowed: ("TRUE",),
+        names.status: ("active",),
+    }
+    return {name: given for name, given in values.items() if given}

@@ -1,0 +1,168 @@
+"""One lab as a Compose project: its variables, and the commands that bring it up and down."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.errors import HostProblem
+from labctl.lab.engine import Engine, run
+from labctl.lab.images import PREFIX, Image
+from labctl.lab.state import LabFiles, LabRecord, write_private
+from labctl.settings import SERVICES, Endpoint, Settings
+
+STANDARD_PORTS: Mapping[str, int] = {
+    "smtp": 25,
+    "imap": 143,
+    "ldap": 389,
+    "submissions": 465,
+    "submission": 587,
+    "ldaps": 636,
+    "imaps": 993,
+}
+
+
+def port_of(service: str, slot: int) -> int:
+    """Return the port on the host: (2 + slot) * 1000 + the standard port."""
+    return (2 + slot) * 1000 + STANDARD_PORTS[service]
+
+
+def services_of(settings: Settings, slot: int) -> dict[str, Endpoint]:
+    """Return where the lab in this slot is reached."""
+    return {
+        name: Endpoint(settings.bind, port_of(name, slot), tls) for name, tls in SERVICES.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The Compose project of a lab."""
+
+    settings: Settings
+    files: LabFiles
+    record: LabRecord
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """The project's name."""
+        return f"{PREFIX}-{self.record.slot}"
+
+    @property
+    def file(self) -> Path:
+        """The compose file."""
+        return self.settings.root / "compose" / "compose.yaml"
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return a Compose command about this project."""
+        return [
+            *self.engine.compose.command,
+            "--project-name",
+            self.name,
+            "--env-file",
+            str(self.files.compose_env),
+            "--file",
+            str(self.file),
+            *arguments,
+        ]
+
+    def write_env(self, images: Mapping[str, Image]) -> None:
+        """Write the variables of the compose file; no secret is among them."""
+        lines = [f"{name}={value}" for name, value in self._variables(images).items()]
+        write_private(self.files.compose_env, "\n".join(lines) + "\n")
+
+    def _variables(self, images: Mapping[str, Image]) -> dict[str, str]:
+        settings, slot = self.settings, self.record.slot
+        subnet = list(settings.subnets.subnets(new_prefix=28))[slot]
+        return {
+            "LAB_NAME": self.files.name,
+            "LAB_STATE": str(self.files.directory.resolve()),
+            "LAB_SUBNET": str(subnet),
+            "LAB_BIND": settings.bind,
+            "LAB_DOMAIN": settings.domain,
+            "LAB_HOSTNAME": hostname(settings),
+            "LAB_BASE_DN": settings.base_dn,
+            "LAB_ATTR_SEND_ALLOWED": settings.attributes.send_allowed,
+            "LAB_ATTR_STATUS": settings.attributes.status,
+            "LAB_POLICY": self.record.policy,
+            "LAB_POLICY_ABSENT": settings.policy_absent,
+            "LAB_NULL_SENDER": settings.null_sender,
+            "LAB_STATUS_FREE": "1" if settings.status_free else "0",
+            "LAB_RELAYHOST": settings.relayhost,
+            "LAB_MASQUERADE": "true" if settings.relayhost else "false",
+            **{f"LAB_PORT_{name.upper()}": str(port_of(name, slot)) for name in SERVICES},
+            **{f"LAB_IMAGE_{k.upper()}": image.reference for k, image in images.items()},
+        }
+
+    def up(self) -> None:
+        """Create and start what is not running as the files say; returns once it is started.
+
+        Raises HostProblem when a port or the subnet is taken, or the engine refuses.
+        """
+        self._require_ours()
+        try:
+            run(
+                self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
+            )
+        except HostProblem as error:
+            raise self._explained(error) from error
+
+    def _require_ours(self) -> None:
+        """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
+        mine = str(self.file.parent)
+        found = self.engine.client.containers.list(
+            all=True, filters={"label": f"com.docker.compose.project={self.name}"}
+        )
+        for container in found:
+            other = container.labels.get("com.docker.compose.project.working_dir", mine)
+            name = container.labels.get("mail-policy-lab.name", self.files.name)
+            if other != mine or name != self.files.name:
+                raise HostProblem(
+                    f"slot {self.record.slot} is used by the lab {name!r} of {other}",
+                    "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
+                )
+        if not any(container.status == "running" for container in found):
+            self._require_ports()
+
+    def _require_ports(self) -> None:
+        for service, endpoint in services_of(self.settings, self.record.slot).items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((endpoint.host, endpoint.port))
+                except OSError as error:
+                    raise HostProblem(
+                        f"the port {endpoint} for {service} cannot be used: {error.strerror}",
+                        "End what listens there, or choose another slot: LAB_SLOT=1 in .env.",
+                    ) from error
+
+    def _explained(self, error: HostProblem) -> HostProblem:
+        if "overlaps" in error.what or "Pool" in error.what:
+            return HostProblem(
+                f"the subnet of slot {self.record.slot} is taken by another network of this host",
+                "Choose another range: LAB_SUBNETS=10.214.0.0/16 in .env.",
+            )
+        return error
+
+    def down(self, *, volumes: bool) -> None:
+        """Stop and remove the containers and the network, with `volumes` all mail and entries."""
+        extra = ["--volumes"] if volumes else []
+        run(self.command("down", "--timeout", "5", *extra), env=_environment())
+
+    def follow_logs(self, arguments: Sequence[str]) -> int:
+        """Let Compose print the logs; returns its exit code."""
+        return subprocess.run(
+            self.command("logs", *arguments), env=_environment(), check=False
+        ).returncode
+
+
+def hostname(settings: Settings) -> str:
+    """Return the name that the mail server calls itself."""
+    return f"mail.{settings.domain}"
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without variables that would override the project's own."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("LAB_", "COMPOSE_"))}

@@ -1,0 +1,162 @@
+"""What a lab keeps on this host: a directory below `.lab/labs/`, readable by its owner alone."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady
+from labctl.protocols.poll import poll
+from labctl.settings import MAX_SLOT, Settings, checked_name
+
+LOCK_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabRecord:
+    """What is decided when a lab first comes up; `slot` gives ports, subnet and project name."""
+
+    slot: int
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabFiles:
+    """The files of one lab."""
+
+    name: str
+    directory: Path
+
+    @classmethod
+    def of(cls, settings: Settings, name: str) -> "LabFiles":
+        """Return the files of the lab called `name`; raises UsageError if none can be."""
+        return cls(name, settings.state / "labs" / checked_name(name))
+
+    @property
+    def secrets(self) -> Path:
+        """Passwords, the CA, keys and certificates."""
+        return self.directory / "secrets"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the lab's CA."""
+        return self.secrets / "ca.pem"
+
+    @property
+    def accounts(self) -> Path:
+        """The people of the lab with their passwords."""
+        return self.secrets / "accounts.json"
+
+    @property
+    def compose_env(self) -> Path:
+        """The variables of the compose file."""
+        return self.directory / "compose.env"
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / "lab.json"
+
+    def record(self) -> LabRecord | None:
+        """Return what was decided for this lab, or None before it first came up."""
+        if not self._record.is_file():
+            return None
+        try:
+            return LabRecord(**json.loads(self._record.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise HostProblem(
+                f"{self._record} cannot be read: {error}",
+                f"Remove {self.directory} and bring the lab up again.",
+            ) from error
+
+    def require(self) -> LabRecord:
+        """Return what was decided for this lab; raises LabNotReady before it first came up."""
+        record = self.record()
+        if record is None:
+            raise LabNotReady(
+                f"the lab {self.name!r} is not up",
+                f"Bring it up with `labctl -n {self.name} up`.",
+            )
+        return record
+
+    def write_record(self, record: LabRecord) -> None:
+        """Remember what was decided."""
+        write_private(self._record, json.dumps(asdict(record)) + "\n")
+
+    def create(self) -> None:
+        """Make the directories, readable by their owner alone."""
+        self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.chmod(0o700)
+
+    def remove(self) -> None:
+        """Delete all of it."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, doing: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Keep others from changing this lab meanwhile.
+
+        Waits for whoever holds the lock; raises HostProblem naming him after `seconds`.
+        """
+        self.create()
+        with (self.directory / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                poll(lambda: _try_lock(file), what="the lock", seconds=seconds, pause=0.05)
+            except DeadlinePassed:
+                file.seek(0)
+                raise HostProblem(
+                    f"the lab {self.name!r} is being changed by {file.read().strip()}",
+                    "Wait until that ends, or end it.",
+                ) from None
+            file.truncate(0)
+            file.write(f"{doing} (process {os.getpid()})\n")
+            file.flush()
+            yield
+
+
+def _try_lock(file: Any) -> bool | None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return None
+    return True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.rename(path)
+
+
+def lab_names(settings: Settings) -> list[str]:
+    """Return the names of the labs that have come up from this state directory."""
+    return sorted(path.parent.name for path in settings.state.glob("labs/*/lab.json"))
+
+
+def free_slot(settings: Settings, name: str) -> int:
+    """Return the slot for a lab that has none: the configured one, 0 for `default`, else the
+    lowest that no other lab has.
+    """
+    if settings.slot is not None:
+        return settings.slot
+    taken = {_slot_of(settings, other) for other in lab_names(settings) if other != name}
+    first = 0 if name == "default" else 1
+    for slot in range(first, MAX_SLOT + 1):
+        if slot not in taken:
+            return slot
+    raise HostProblem(f"all {MAX_SLOT + 1} slots are taken", "Take labs down with --volumes.")
+
+
+def _slot_of(settings: Settings, name: str) -> int | None:
+    try:
+        record = LabFiles.of(settings, name).record()
+    except LabctlError:
+        return None
+    return record.slot if record else None

@@ -1,0 +1,18 @@
+r"""Views of a transcript: terminal, JSON lines, JUnit and HTML.
+
+This room knows the events and nothing else of labctl: no lab, no network, no settings. So a run
+looks the same live and when its stored transcript is rendered again years later.
+
+===========  ==================================================================================
+`jsonl`      the transcript itself, one event a line: written as it happens, read back
+`terminal`   lines for people, as the events arrive; colour only where it is wanted
+`junit`      JUnit XML for a CI server
+`html`       one self-contained page to keep or to send
+===========  ==================================================================================
+
+Beneath them: `run` gathers events into steps and runs, `wording` holds the words and the escapes
+that the views share, `ink` writes them plainly, and `colour` on a terminal, with rich.
+
+Text from a server is never trusted: every view shows control characters as escapes (`\x1b`).
+Heavy libraries (rich, jinja2, junitparser) are imported where they are used, since start-up counts.
+"""

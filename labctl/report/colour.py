@@ -1,0 +1,159 @@
+"""Ink for a terminal: colour, and every line within the width. The one file that knows rich.
+
+A step's line is shortened to fit; everything else goes on in the next line, beneath its text.
+Only the sixteen colours are used, which a terminal's theme makes legible on light and dark.
+"""
+
+import re
+from typing import Final, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.control import Control
+from rich.segment import ControlType
+from rich.text import Text
+
+from labctl.report.ink import INDENT, LABEL, Row
+
+_NARROWEST: Final = 40  # below, labels would leave no room: the terminal itself breaks the lines
+_WIDEST: Final = 112  # longer lines are hard to follow on a projector
+_NOTE: Final = 18  # `554 5.7.1 at RCPT` fits
+_TIME: Final = 9
+_GAP: Final = 2
+
+_STYLES: Final = {
+    "passed": "green",
+    "failed": "bold red",
+    "error": "bold magenta",
+    "skipped": "yellow",
+    "interrupted": "bold yellow",
+    "running": "cyan",
+    "command": "cyan",
+    "verbatim": "cyan",
+    "unmet": "red",
+    "quiet": "dim",
+    "->": "dim",
+    "<**": "bold red",
+    "***": "bold red",
+    "===": "dim",
+}
+
+_SHELL_WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")
+
+
+class Colour:
+    """Ink with colour, for a terminal."""
+
+    def __init__(self, stream: TextIO, width: int | None = None) -> None:
+        self._console = Console(
+            file=stream,
+            width=width,
+            force_terminal=True,
+            color_system="standard",
+            no_color=False,
+            legacy_windows=False,
+        )
+        self._replace = False
+
+    @property
+    def width(self) -> int:
+        """The columns in use; the terminal may be resized at any time."""
+        return max(_NARROWEST, min(self._console.width, _WIDEST))
+
+    def title(self, text: str, meta: str) -> None:
+        """Write a heading, and what it is about at the right, or beneath where it is narrow."""
+        heading, about = Text(text, "bold"), Text(meta, "dim")
+        room = self.width - heading.cell_len - about.cell_len
+        if room < _GAP:
+            self._paragraph(heading)
+            self._paragraph(about)
+        else:
+            self._print(Text.assemble(heading, " " * room, about))
+        self._print(Text("─" * self.width, "dim"))
+
+    def row(self, row: Row) -> None:
+        """Write the line of a step, shortened to the width."""
+        self._print(self._row(row))
+
+    def pending(self, row: Row) -> None:
+        """Show a line that the next one replaces."""
+        self._print(self._row(row), end="")
+        self._replace = True
+
+    def detail(self, label: str, text: str, style: str = "", mark: str = "") -> None:
+        """Write a line beneath a step; what does not fit goes on in the next, beneath the text."""
+        room = self.width - INDENT - LABEL - len(mark)
+        colour = _STYLES.get(style, "")
+        margin = Text.assemble((f"{'':{INDENT}}{label:<{LABEL}}", "dim"), (mark, colour))
+        for part in _shell_lines(text, room) if style == "command" else self._wrapped(text, room):
+            self._print(Text.assemble(margin, (part, colour)))
+            margin = Text(" " * margin.cell_len)
+
+    def closing(self, word: str, text: str) -> None:
+        """Write the last line: how it ended, and the numbers."""
+        self._paragraph(Text.assemble((word, _STYLES.get(word, "")), f": {text}"))
+
+    def blank(self) -> None:
+        """Write an empty line."""
+        self._print(Text())
+
+    def _row(self, row: Row) -> Text:
+        head = Text.assemble(
+            (row.head[:5], "dim"), (row.head[5:], _STYLES.get(row.word, "")), f"  {row.verb:<12}  "
+        )
+        head.stylize("bold", len(row.head))
+        middle = self._middle(row, self.width - head.cell_len - _TIME)
+        line = _cut(Text.assemble(head, middle), self.width - _TIME)
+        line.pad_right(self.width - _TIME - line.cell_len)
+        line.append(f"{row.right:>{_TIME}}", "dim")
+        return Text(line.plain, "dim") if row.quiet else line
+
+    @staticmethod
+    def _middle(row: Row, room: int) -> Text:
+        """Return the body and the note in `room` columns: each may use what the other leaves."""
+        usual = room - _GAP - _NOTE
+        note = _cut(
+            Text(row.note, _STYLES.get(row.word, "") if row.word == "failed" else "cyan"),
+            room - _GAP - min(cell_len(row.body), usual),
+        )
+        body = _cut(Text(row.body), room - _GAP - note.cell_len if note else room)
+        column = min(usual, room - _GAP - note.cell_len)
+        body.pad_right(max(column - body.cell_len, 0) + _GAP)
+        return Text.assemble(body, note)
+
+    def _paragraph(self, text: Text) -> None:
+        self._print(*text.wrap(self._console, self.width, overflow="fold"))
+
+    def _wrapped(self, text: str, room: int) -> list[str]:
+        return [line.plain for line in Text(text).wrap(self._console, room, overflow="fold")]
+
+    def _print(self, *texts: Text, end: str = "\n") -> None:
+        if self._replace:
+            self._console.control(
+                Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+            )
+            self._replace = False
+        for text in texts:
+            text.rstrip()
+            self._console.print(text, end=end, no_wrap=True, overflow="ignore", crop=False)
+        self._console.file.flush()
+
+
+def _cut(text: Text, width: int) -> Text:
+    """Return `text` in at most `width` columns, with an ellipsis where it was cut."""
+    text.truncate(max(width, 0), overflow="ellipsis")
+    return text
+
+
+def _shell_lines(command: str, width: int) -> list[str]:
+    r"""Break a command between words with `\`, so that it can be copied from the screen and run.
+
+    A word is never broken, even if it is wider than the screen.
+    """
+    rows: list[str] = []
+    for word in _SHELL_WORD.findall(command):
+        if rows and cell_len(f"{rows[-1]} {word} \\") <= width:
+            rows[-1] += f" {word}"
+        else:
+            rows.append(f"  {word}" if rows else word)
+    return [f"{row} \\" for row in rows[:-1]] + rows[-1:]

@@ -1,0 +1,72 @@
+"""The transcript as JSON lines: one event a line, pure ASCII, whole at every moment.
+
+Each line is flushed as it is written, so an interrupted run leaves everything up to its last event.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from labctl.events import Event, from_dict, to_dict
+
+
+class JsonlWriter:
+    """Writes events to a file, which it opens and closes, or to a text stream, which it does not.
+
+    Call it with an event: it is an `Emit`.
+    """
+
+    def __init__(self, target: Path | TextIO) -> None:
+        self._owned = isinstance(target, Path)
+        self._stream = (
+            target.open("w", encoding="ascii", newline="\n") if isinstance(target, Path) else target
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        self._stream.write(json.dumps(to_dict(event)) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file, if it was opened here."""
+        if self._owned:
+            self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> Iterator[Event]:
+    """Yield the events of a stored transcript, one by one.
+
+    A last line without its line feed that is no JSON is what a crash left of a write: reading stops
+    before it. Any other broken line raises ValueError: `path:line: what`.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                data = json.loads(line)
+            except ValueError as error:
+                if not line.endswith(b"\n"):
+                    return
+                raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+            yield _event(data, f"{path}:{number}")
+
+
+def _event(data: object, where: str) -> Event:
+    if not isinstance(data, dict):
+        raise ValueError(f"{where}: not an event: {type(data).__name__}, not an object")  # noqa: TRY004  one kind of error per file
+    try:
+        return from_dict(data)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

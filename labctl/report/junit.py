@@ -1,0 +1,96 @@
+"""The run as JUnit XML, for a CI server: a suite for the run, a case for each step.
+
+A step that was not met is a failure, one that could not be performed or did not end is an error.
+A run that did not pass although all its steps did (nothing was checked; it was interrupted between
+two steps) gets a case of its own, so that no reader takes it for a success.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from labctl.events import Event
+from labctl.report.run import Run, Step, runs
+from labctl.report.wording import INTERRUPTED, lines, visible, wire_mark
+
+if TYPE_CHECKING:
+    from junitparser import TestCase, TestSuite
+
+
+def to_junit(events: Iterable[Event]) -> str:
+    """Return the transcript as JUnit XML. Raises ValueError if there is no run in it."""
+    from junitparser import JUnitXml
+
+    report = JUnitXml("labctl")
+    for run in runs(events):
+        report.add_testsuite(_suite(run))
+    report.update_statistics()  # type: ignore[no-untyped-call]
+    xml: bytes = report.tostring()  # type: ignore[no-untyped-call]
+    return xml.decode("utf-8")
+
+
+def _suite(run: Run) -> "TestSuite":
+    from junitparser import TestSuite
+
+    suite = TestSuite(visible(run.started.scenario))
+    suite.timestamp = run.began.isoformat(timespec="seconds")
+    for name in ("title", "lab", "policy", "run"):
+        suite.add_property(name, visible(getattr(run.started, name)))
+    suite.add_testcases(_cases(run))
+    return suite
+
+
+def _cases(run: Run) -> list["TestCase"]:
+    scenario = visible(run.started.scenario)
+    cases = [
+        _case(scenario, _name(step), step.seconds, step.outcome, _headline(step), _body(step))
+        for step in run.steps
+    ]
+    if run.outcome != "passed" and all(step.outcome == "passed" for step in run.steps):
+        cases.append(_case(scenario, "the run", 0, run.outcome, visible(run.reason)))
+    return cases
+
+
+def _case(  # noqa: PLR0917  a case has that many parts
+    scenario: str, name: str, seconds: float, outcome: str, message: str, text: str = ""
+) -> "TestCase":
+    from junitparser import Error, Failure, Skipped, TestCase
+
+    case = TestCase(name, scenario, round(seconds, 3))
+    kinds = {"failed": Failure, "error": Error, INTERRUPTED: Error, "skipped": Skipped}
+    if kind := kinds.get(outcome):
+        result = kind(message or outcome, outcome)
+        if text:
+            result.text = text
+        case.result = [result]
+    return case
+
+
+def _name(step: Step) -> str:
+    verb = f"undo {step.started.verb}" if step.started.undo else step.started.verb
+    return visible(f"{step.started.number:02} {verb} {step.started.summary}".rstrip())
+
+
+def _headline(step: Step) -> str:
+    """Return why a step did not pass, on one line."""
+    if step.reason or not step.unmet:
+        return visible(step.reason)
+    check = step.unmet[-1]
+    return visible(f"{check.what}: expected {check.expected}, seen {check.seen}")
+
+
+def _body(step: Step) -> str:
+    """Return what was expected, what was seen, and the wire."""
+    parts = [
+        line
+        for check in step.unmet
+        for label, text in (
+            ("check", check.what),
+            ("expected", check.expected),
+            ("seen", check.seen),
+        )
+        for line in lines(f"{label:<9} {text}")
+    ]
+    parts += [
+        f"{visible(wire.peer)} {wire_mark(wire.mark)}{visible(wire.line)}" for wire in step.wire
+    ]
+    return "\n".join(parts)

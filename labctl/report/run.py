@@ -1,0 +1,197 @@
+"""Runs and steps, gathered from a flat sequence of events.
+
+An interrupted run has steps or an end missing; it is still a run, and its outcome says so.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from labctl.events import (
+    Change,
+    Check,
+    Command,
+    Event,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+    Wire,
+)
+from labctl.report.wording import INTERRUPTED, count
+
+Happening = Wire | Change | Check | Command
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: how it began, what happened, how it ended (None if it did not)."""
+
+    started: StepStarted
+    happened: tuple[Happening, ...]
+    ended: StepEnded | None
+
+    @property
+    def outcome(self) -> str:
+        """A verdict's word, or `interrupted`."""
+        return self.ended.verdict.value if self.ended else INTERRUPTED
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass."""
+        return self.ended.reason if self.ended else ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 if it did not end."""
+        return self.ended.seconds if self.ended else 0.0
+
+    @property
+    def wire(self) -> list[Wire]:
+        """Its lines on the wire."""
+        return [event for event in self.happened if isinstance(event, Wire)]
+
+    @property
+    def changes(self) -> list[Change]:
+        """The changes it made in the directory."""
+        return [event for event in self.happened if isinstance(event, Change)]
+
+    @property
+    def checks(self) -> list[Check]:
+        """The expectations held against what was seen."""
+        return [event for event in self.happened if isinstance(event, Check)]
+
+    @property
+    def unmet(self) -> list[Check]:
+        """The expectations that were not met."""
+        return [check for check in self.checks if not check.ok]
+
+    @property
+    def commands(self) -> list[Command]:
+        """The commands that do the same by hand."""
+        return [event for event in self.happened if isinstance(event, Command)]
+
+    @property
+    def seen(self) -> str:
+        """What was seen, in short: by the last check that was not met, else by the last."""
+        decisive = self.unmet or self.checks
+        return decisive[-1].seen if decisive else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a scenario; `ended` is None if it was interrupted."""
+
+    started: RunStarted
+    steps: tuple[Step, ...]
+    ended: RunEnded | None
+
+    @property
+    def outcome(self) -> str:
+        """A verdict's word, or `interrupted`."""
+        return self.ended.verdict.value if self.ended else INTERRUPTED
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass."""
+        return self.ended.reason if self.ended else ""
+
+    @property
+    def began(self) -> datetime:
+        """When it began, in UTC."""
+        return datetime.fromtimestamp(self.started.at, UTC)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; of an interrupted run, how long its steps took."""
+        return self.ended.seconds if self.ended else sum(step.seconds for step in self.steps)
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many steps ended which way, without those that none did; undo steps not counted."""
+        if end := self.ended:
+            ways = {name: getattr(end, name) for name in ("passed", "failed", "error", "skipped")}
+            return {name: number for name, number in ways.items() if number}
+        return dict(Counter(step.outcome for step in self.steps if not step.started.undo))
+
+    @property
+    def checks(self) -> int:
+        """How many expectations were held against something."""
+        return self.ended.checks if self.ended else sum(len(step.checks) for step in self.steps)
+
+    @property
+    def tally(self) -> str:
+        """The run in numbers: `12 steps, 31 checks, 0.84 s`."""
+        steps = count(sum(self.outcomes.values()), "step")
+        if self.outcomes.keys() - {"passed"}:
+            ways = ", ".join(f"{number} {name}" for name, number in self.outcomes.items())
+            steps = f"{steps} ({ways})"
+        return f"{steps}, {count(self.checks, 'check')}, {self.seconds:.2f} s"
+
+
+class Gathering:
+    """A run in the making: takes events one by one and says when a step is over."""
+
+    def __init__(self, started: RunStarted) -> None:
+        self._run = started
+        self._steps: list[Step] = []
+        self._step: StepStarted | None = None
+        self._happened: list[Happening] = []
+
+    def add(self, event: Event) -> Step | None:
+        """Take one event. Return the step that it ends, if any.
+
+        A step whose end is missing is over where the next begins. What happens between two steps
+        belongs to the later one.
+        """
+        match event:
+            case StepStarted():
+                step, self._step = self.close(), event
+                return step
+            case StepEnded():
+                return self.close(event)
+            case Wire() | Change() | Check() | Command():
+                self._happened.append(event)
+        return None
+
+    def run(self, ended: RunEnded | None = None) -> Run:
+        """Return the run as it stands; a step that is still open counts as interrupted."""
+        self.close()
+        return Run(self._run, tuple(self._steps), ended)
+
+    def close(self, ended: StepEnded | None = None) -> Step | None:
+        """End the open step, if there is one, and return it; without an end it was interrupted."""
+        if self._step is None:
+            return None
+        step = Step(self._step, tuple(self._happened), ended)
+        self._steps.append(step)
+        self._step, self._happened = None, []
+        return step
+
+
+def runs(events: Iterable[Event]) -> list[Run]:
+    """Return the runs in a transcript, finished or not.
+
+    Raises ValueError if there is none: a report about nothing would read like a success.
+    """
+    found = list(_runs(events))
+    if not found:
+        raise ValueError("the transcript holds no run: it has no run-started event")
+    return found
+
+
+def _runs(events: Iterable[Event]) -> Iterator[Run]:
+    gathering: Gathering | None = None
+    for event in events:
+        if isinstance(event, RunStarted):
+            if gathering:
+                yield gathering.run()
+            gathering = Gathering(event)
+        elif gathering and isinstance(event, RunEnded):
+            yield gathering.run(event)
+            gathering = None
+        elif gathering:
+            gathering.add(event)
+    if gathering:
+        yield gathering.run()

@@ -1,0 +1,154 @@
+"""The run as lines for people, printed as the events arrive.
+
+One line a step; beneath a step that did not pass: what was expected, what was seen, why, and the
+wire. `verbose=1` adds to every step the commands that do the same by hand and the LDIF,
+`verbose=2` the wire. Undo steps stay in the background. On a terminal the step that is running
+shows already. How the lines get their colour, or none, is the ink's business.
+"""
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, TextIO
+
+from labctl.events import Event, RunEnded, RunStarted, StepStarted
+from labctl.report.ink import Row, ink_for
+from labctl.report.run import Gathering, Run, Step
+from labctl.report.wording import INTERRUPTED, MARKS, lines, milliseconds, visible, wire_mark
+
+_COMMANDS, _WIRE = 1, 2
+_UNTIMED = ("running", "skipped", INTERRUPTED)
+
+Detail = tuple[str, str, str]
+"""A label, a text, the name of a style."""
+
+
+class Terminal:
+    """Prints a run on `stream`. Call it with an event: it is an `Emit`.
+
+    As a context manager, or by `close`, it also tells how an interrupted run stands.
+    `colour` None means: if `stream` is a terminal and NO_COLOR is not set. `width` overrides the
+    terminal's; plain text has none.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        verbose: int = 0,
+        colour: bool | None = None,
+        width: int | None = None,
+    ) -> None:
+        self._ink = ink_for(stream, colour=colour, width=width)
+        self._verbose = verbose
+        self._gathering: Gathering | None = None
+        self._fresh = True
+
+    def __call__(self, event: Event) -> None:
+        """Take one event and print what it completes."""
+        if isinstance(event, RunStarted):
+            self.close()
+            self._begin(event)
+        elif self._gathering:
+            self._take(event, self._gathering)
+
+    def close(self) -> None:
+        """Print how things stand, if the run has not ended."""
+        if self._gathering:
+            self._finish(self._gathering, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin(self, run: RunStarted) -> None:
+        if not self._fresh:
+            self._ink.blank()
+        self._fresh = False
+        meta = f"lab {run.lab} · policy {run.policy} · run {run.run}"
+        self._ink.title(visible(run.title or run.scenario), visible(meta))
+        self._ink.blank()
+        self._gathering = Gathering(run)
+
+    def _take(self, event: Event, gathering: Gathering) -> None:
+        if isinstance(event, RunEnded):
+            self._finish(gathering, event)
+        elif step := gathering.add(event):
+            self._step(step)
+        if isinstance(event, StepStarted):
+            self._ink.pending(_row(Step(event, (), None), "running"))
+
+    def _finish(self, gathering: Gathering, ended: RunEnded | None) -> None:
+        if step := gathering.close():
+            self._step(step)
+        run = gathering.run(ended)
+        self._ink.blank()
+        if news := _news(run):
+            self._ink.closing("reason", visible(news))
+        self._ink.closing(run.outcome, run.tally)
+        self._gathering = None
+
+    def _step(self, step: Step) -> None:
+        row = _row(step, step.outcome)
+        self._ink.row(row)
+        for label, text, style in self._details(step):
+            self._ink.detail(label, text, "quiet" if row.quiet else style)
+        if self._verbose >= _WIRE or step.outcome not in ("passed", "skipped"):
+            for wire in step.wire:
+                line, mark = visible(wire.line), wire_mark(wire.mark)
+                self._ink.detail(visible(wire.peer), line, wire.mark, mark)
+
+    def _details(self, step: Step) -> Iterator[Detail]:
+        yield from _why(step)
+        if self._verbose >= _COMMANDS:
+            yield from _by_hand(step)
+
+
+def _row(step: Step, word: str) -> Row:
+    started = step.started
+    background = started.undo and word in ("passed", "running")
+    shown = "undo" if background else word
+    verb = f"undo {started.verb}" if started.undo and not background else started.verb
+    return Row(
+        number=started.number,
+        mark=MARKS[shown],
+        word=shown,
+        verb=visible(verb),
+        body=visible(started.summary),
+        note="" if background else visible(step.seen),
+        right="" if word in _UNTIMED else milliseconds(step.seconds),
+        quiet=background,
+    )
+
+
+def _why(step: Step) -> Iterator[Detail]:
+    for check in step.unmet:
+        yield from _labelled("check", check.what)
+        yield from _labelled("expected", check.expected)
+        yield from _labelled("seen", check.seen, "unmet")
+    yield from _labelled("reason", step.reason)
+
+
+def _by_hand(step: Step) -> Iterator[Detail]:
+    for command in step.commands:
+        style = "verbatim" if "\n" in command.line else "command"
+        yield from _labelled("by hand", command.line, style)
+    for change in step.changes:
+        yield from _labelled("ldif", change.ldif.rstrip("\n"))
+
+
+def _labelled(label: str, text: str, style: str = "") -> Iterator[Detail]:
+    """Yield a label with its text, which may have several lines, or none at all."""
+    for number, line in enumerate(lines(text) if text else ()):
+        yield "" if number else label, line, style
+
+
+def _news(run: Run) -> str:
+    """Return the run's reason, unless a step has told it already."""
+    return "" if any(run.reason in step.reason for step in run.steps) else run.reason

@@ -1,0 +1,54 @@
+"""The words, marks and escapes that all views share."""
+
+from typing import Final
+
+INTERRUPTED: Final = "interrupted"
+"""How a step or a run ended that has no end in the transcript."""
+
+MARKS: Final = {
+    "passed": "✓",
+    "failed": "✗",
+    "error": "!",
+    "skipped": "–",  # noqa: RUF001  a dash is meant: nothing happened here
+    INTERRUPTED: "!",
+    "running": "…",
+    "undo": "↩",
+}
+"""The mark before each word; the word is always there too, so colour and glyph stay optional."""
+
+_WIRE_MARKS = {"->": " ->", "<-": "<- "}
+
+
+def visible(text: str) -> str:
+    r"""Return `text` on one line, whatever does not print as an escape: `\x1b`, `\r`, `\u202e`.
+
+    Control characters could repaint a terminal, are illegal in XML, and hide what a server sent;
+    lone surrogates (bytes that were no UTF-8) cannot be encoded. None of them passes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of `text`, each of them `visible`; only a line feed ends a line."""
+    return [visible(line) for line in text.removesuffix("\n").split("\n")]
+
+
+def wire_mark(mark: str) -> str:
+    """Return a mark of the wire with a space after it, as swaks prints it, all equally wide."""
+    return f"{_WIRE_MARKS.get(mark, visible(mark))} "
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a step's duration: `38 ms`."""
+    return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"  # noqa: PLR2004
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 step`, `2 steps`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,114 @@
+"""The HTML page: self-contained, escaped, and complete for every kind of run."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from test_report_sample import INTERRUPTED, LDIF, MIXED, PASSED
+
+from labctl.report.html import to_html
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Balance(HTMLParser):
+    """Collects tags and text, and insists that every tag is closed in its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        """Remember an open tag."""
+        self.seen.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost tag, which must be this one."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Remember text."""
+        self.words.append(data)
+
+
+def parsed(page: str) -> Balance:
+    """Return the parsed page, all of whose tags are balanced."""
+    parser = Balance()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+@pytest.mark.parametrize("events", [PASSED, MIXED, INTERRUPTED], ids=["passed", "mixed", "cut"])
+def test_the_page_needs_nothing_else(events: list[object]) -> None:
+    """No script, no link, no image, no address: one file, well formed, for every kind of run."""
+    page = to_html(events)  # type: ignore[arg-type]
+    assert parsed(page).seen.isdisjoint({"script", "link", "img", "iframe", "object"})
+    assert not re.search(r"https?://|url\(|@import|\ssrc=|\shref=", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_verdict_comes_first() -> None:
+    """The page's title and its first words are the verdict and the scenario's title."""
+    words = [word.strip() for word in parsed(to_html(MIXED)).words if word.strip()]
+    assert words[0] == "failed: Alice leaves the company"
+    assert words[2:5] == [
+        "✗ failed",
+        "Alice leaves the company",
+        "6 steps (3 passed, 1 failed, 1 error, 1 skipped), 4 checks, 6.41 s",
+    ]
+
+
+def test_steps_show_checks_ldif_commands_and_wire() -> None:
+    """All that a step left behind is in the page."""
+    page = to_html(MIXED)
+    text = "".join(parsed(page).words)
+    assert all(line in text for line in LDIF.splitlines())
+    for part in ("554 5.7.1 at RCPT", "not met", "by hand", "--auth-user", "<- 235 2.7.0"):
+        assert part in " ".join(text.split())
+    assert "last seen: nothing" in text
+
+
+def test_only_steps_that_went_wrong_are_unfolded() -> None:
+    """The wire of a passed step is folded; that of a failed one is open."""
+    assert "<details open>" not in to_html(PASSED)
+    assert to_html(MIXED).count("<details open>") == 2
+
+
+def test_a_server_cannot_write_into_the_page() -> None:
+    """Markup is escaped, control characters are visible, and the page can be stored as UTF-8."""
+    page = to_html(MIXED)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert r"\x1b[2J\x07" in page
+    assert all(char.isprintable() for char in page.replace("\n", ""))
+    assert page.encode()
+
+
+def test_times_are_bars_beside_the_longest() -> None:
+    """The longest step has a full bar, a step of a quarter of its time a quarter of it."""
+    page = to_html(MIXED)
+    assert "width: 100.0%" in page
+    assert "width: 24.1%" in page
+
+
+def test_an_interrupted_run_says_so() -> None:
+    """Verdict, step and title all say that the run has no end."""
+    words = " ".join(parsed(to_html(INTERRUPTED)).words)
+    assert "! interrupted" in words
+    assert "3 steps (2 passed, 1 interrupted)" in words
+
+
+def test_several_runs_share_a_page() -> None:
+    """Each run has its own heading and table."""
+    assert to_html(PASSED + MIXED).count("<h1>") == 2
+
+
+def test_no_run_is_no_page() -> None:
+    """An empty transcript is an error, for an empty page would read like a success."""
+    with pytest.raises(ValueError, match="holds no run"):
+        to_html([])

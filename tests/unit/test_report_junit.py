@@ -1,0 +1,111 @@
+"""JUnit XML: valid whatever a server sent, and never green by accident."""
+
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import pytest
+from junitparser import JUnitXml
+from test_report_sample import INTERRUPTED, MIXED, PASSED, STARTED, step
+
+from labctl.events import Check, RunEnded, Verdict
+from labctl.report.junit import to_junit
+
+NOTHING = RunEnded(Verdict.ERROR, "nothing was checked", 1, 0, 0, 0, 0, 0.1, 1)
+
+
+def cases(xml: str) -> dict[str, ET.Element]:
+    """Return the test cases by name."""
+    return {case.attrib["name"]: case for case in ET.fromstring(xml).iter("testcase")}  # noqa: S314
+
+
+def test_a_run_is_a_suite_and_a_step_a_case() -> None:
+    """Names, class name, times and where it ran are in the places CI servers look for."""
+    xml = to_junit(PASSED)
+    (suite,) = ET.fromstring(xml)  # noqa: S314
+    assert suite.attrib["name"] == "alice-leaves"
+    assert suite.attrib["timestamp"] == "2025-12-29T09:20:00+00:00"
+    assert {p.attrib["name"]: p.attrib["value"] for p in suite.iter("property")} == {
+        "title": "Alice leaves the company",
+        "lab": "default",
+        "policy": "hardened",
+        "run": "9f3c1a",
+    }
+    first = cases(xml)["01 send alice to bob, Quarterly report"]
+    assert (first.attrib["classname"], first.attrib["time"]) == ("alice-leaves", "0.141")
+    assert "02 undo disable alice" in cases(xml)
+
+
+def test_verdicts_become_failure_error_and_skipped() -> None:
+    """Every verdict has its element, and junitparser counts them as we do."""
+    report = JUnitXml.fromstring(to_junit(MIXED))
+    assert (report.tests, report.failures, report.errors, report.skipped) == (8, 1, 2, 1)
+    found = {
+        name[:7]: [child.tag for child in case] for name, case in cases(to_junit(MIXED)).items()
+    }
+    assert found["04 send"] == ["failure"]
+    assert found["05 rece"] == ["error"]
+    assert found["06 paus"] == ["skipped"]
+    assert found["04 undo"] == ["error"]
+    assert found["01 send"] == []
+
+
+def test_a_failure_holds_expected_seen_and_the_wire() -> None:
+    """The failure's text is enough to understand it: no log has to be looked for."""
+    (failure,) = ET.fromstring(to_junit(MIXED)).iter("failure")  # noqa: S314
+    assert failure.attrib["message"] == "the recipient was accepted"
+    assert failure.text is not None
+    lines = failure.text.splitlines()
+    assert lines[:4] == [
+        "check     the reply",
+        "expected  554 5.7.1 at RCPT",
+        "seen      250 2.1.5 at RCPT",
+        "submission  -> RCPT TO:<bob@truenorth.local>",
+    ]
+    assert lines[4].startswith(r"submission <** 250 \x1b[2J\x07 ]]> <script>")
+    assert r"\x00\x9b31m \u202egro.live \udcff \ufffe é 雪" in lines[4]
+
+
+def test_the_text_can_be_stored_as_utf_8() -> None:
+    """No lone surrogate is left that could not be written to a file."""
+    assert ET.fromstring(to_junit(MIXED).encode()) is not None  # noqa: S314
+
+
+def test_an_interrupted_step_is_an_error() -> None:
+    """A step without an end makes the suite fail, with the wire so far."""
+    case = cases(to_junit(INTERRUPTED))["03 resend Quarterly report"]
+    assert case[0].tag == "error"
+    assert case[0].attrib["message"] == "interrupted"
+    assert "RCPT TO" in (case[0].text or "")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ([], "interrupted"),
+        ([NOTHING], "nothing was checked"),
+    ],
+)
+def test_a_run_that_did_not_pass_is_never_green(end: list[RunEnded], message: str) -> None:
+    """If all steps passed but the run did not, a case of its own is an error."""
+    report = to_junit([STARTED, *step(1, "send alice to bob"), *end])
+    assert JUnitXml.fromstring(report).errors == 1
+    assert cases(report)["the run"][0].attrib["message"] == message
+
+
+def test_a_failure_without_a_reason_tells_its_check() -> None:
+    """The message falls back on what was expected and seen."""
+    check = Check("the reply", "554", "250", ok=False)
+    xml = to_junit([STARTED, *step(1, "send x", [check], Verdict.FAILED)])
+    assert 'message="the reply: expected 554, seen 250"' in xml
+
+
+def test_two_runs_are_two_suites() -> None:
+    """Several runs in one stream of events stay apart, also of the same scenario."""
+    again = [replace(STARTED, run="other"), *PASSED[1:]]
+    assert [len(suite) for suite in JUnitXml.fromstring(to_junit(PASSED + again))] == [4, 4]
+
+
+def test_no_run_is_no_report() -> None:
+    """An empty transcript is an error, for an empty report would read like a success."""
+    with pytest.raises(ValueError, match="holds no run"):
+        to_junit([])

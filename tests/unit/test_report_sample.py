@@ -1,0 +1,133 @@
+"""A run made by hand that the tests of all views share: every verdict, undo, an unkind server."""
+
+from collections.abc import Sequence
+
+from labctl.events import (
+    Change,
+    Check,
+    Command,
+    Event,
+    Mark,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+    Verdict,
+    Wire,
+    from_dict,
+    to_dict,
+)
+
+AT = 1_767_000_000.0
+UNKIND = (
+    "250 \x1b[2J\x07 ]]> <script>alert(1)</script> \x00\x9b31m \u202egro.live \udcff \ufffe é 雪"
+)
+LDIF = (
+    "dn: uid=alice,ou=users,dc=truenorth,dc=local\nchangetype: modify\n"
+    "replace: tnMailSendAllowed\ntnMailSendAllowed: FALSE\n-\n"
+)
+SWAKS = (
+    "swaks --server 127.0.0.1:2587 --tls --auth PLAIN --auth-user alice@truenorth.local "
+    "--from alice@truenorth.local --to bob@truenorth.local --header 'Subject: Quarterly report'"
+)
+STARTED = RunStarted(
+    "9f3c1a", "alice-leaves", "Alice leaves the company", "default", "hardened", AT
+)
+Body = Sequence[Wire | Change | Check | Command]
+
+
+def said(mark: Mark, line: str, peer: str = "submission", at: float = AT + 0.004) -> Wire:
+    """Return a line on the wire."""
+    return Wire(peer, mark, line, at)
+
+
+def step(
+    number: int,
+    what: str,
+    body: Body = (),
+    verdict: Verdict = Verdict.PASSED,
+    *,
+    reason: str = "",
+    ms: float = 20,
+    undo: bool = False,
+) -> list[Event]:
+    """Return the events of one step; `what` is its verb and its summary."""
+    verb, _, summary = what.partition(" ")
+    return [
+        StepStarted(number, verb, summary, AT, undo),
+        *body,
+        StepEnded(number, verdict, reason, ms / 1000, undo),
+    ]
+
+
+SENT: Body = [
+    Command(SWAKS),
+    said("===", "connected to 127.0.0.1:2587"),
+    said("->", "AUTH PLAIN ***"),
+    said("<-", "235 2.7.0 Authentication successful"),
+    Check("the reply", "250 at EOM", "250 2.0.0 at EOM", ok=True),
+]
+REFUSED: Body = [
+    said("->", "RCPT TO:<bob@truenorth.local>"),
+    said(
+        "<-", "554 5.7.1 <alice@truenorth.local>: Sender address rejected: sending is not allowed"
+    ),
+    Check("the reply", "554 5.7.1 at RCPT", "554 5.7.1 at RCPT", ok=True),
+]
+ACCEPTED: Body = [
+    Command(SWAKS.replace("alice", "carol")),
+    said("->", "RCPT TO:<bob@truenorth.local>"),
+    said("<**", UNKIND),
+    Check("the sign-in", "accepted", "accepted", ok=True),
+    Check("the reply", "554 5.7.1 at RCPT", "250 2.1.5 at RCPT", ok=False),
+]
+
+PASSED: list[Event] = [
+    STARTED,
+    *step(1, "send alice to bob, Quarterly report", SENT, ms=141),
+    *step(
+        2, "disable alice", [Change(LDIF, 0.0031), Command(f"ldapmodify <<'EOF'\n{LDIF}EOF")], ms=3
+    ),
+    *step(3, "resend Quarterly report", REFUSED, ms=38),
+    *step(2, "disable alice", [Change(LDIF.replace("FALSE", "TRUE"), 0.002)], ms=2, undo=True),
+    RunEnded(Verdict.PASSED, "", 3, 0, 0, 0, 2, 0.191, 0),
+]
+"""A run in which all went well."""
+
+MIXED: list[Event] = [
+    *PASSED[:-1],
+    *step(
+        4,
+        "send carol to bob, a subject that goes on for longer than any projector is wide, and more",
+        ACCEPTED,
+        Verdict.FAILED,
+        reason="the recipient was accepted",
+        ms=1204,
+    ),
+    *step(
+        5,
+        "receive bob",
+        [said("***", "timed out", "imaps")],
+        Verdict.ERROR,
+        reason="imaps does not answer\nlast seen: nothing",
+        ms=5000,
+    ),
+    *step(6, "pause directory", (), Verdict.SKIPPED, reason="needs the lab's containers", ms=0),
+    *step(4, "send carol", (), Verdict.ERROR, reason="the mailbox is locked", undo=True),
+    RunEnded(Verdict.FAILED, "step 4 failed", 3, 1, 1, 1, 4, 6.41, 1),
+]
+"""A run that holds every verdict, and an undo that did not work."""
+
+INTERRUPTED: list[Event] = MIXED[: MIXED.index(REFUSED[0]) + 1]
+"""A run that broke off in the middle of its third step."""
+
+
+def test_the_sample_survives_the_way_through_json_objects() -> None:
+    """The hand-made events are events: each is equal to itself after to_dict and from_dict."""
+    assert [from_dict(to_dict(event)) for event in MIXED] == MIXED
+
+
+def test_the_interrupted_sample_breaks_off_within_a_step() -> None:
+    """The interrupted run has an open step, and so neither its end nor the run's."""
+    opened = sum(isinstance(event, StepStarted) for event in INTERRUPTED)
+    assert opened == 1 + sum(isinstance(event, StepEnded) for event in INTERRUPTED)
