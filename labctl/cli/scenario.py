@@ -132,7 +132,8 @@ class _Run:
         with ExitStack() as stack:
             listeners: list[Emit] = [stack.enter_context(JsonlWriter(transcript))]
             if live := self._live():
-                listeners.append(stack.enter_context(live))
+                stack.enter_context(live)
+                listeners.append(live)
 
             def listen(event: "Event") -> None:
                 for each in listeners:

@@ -54,10 +54,10 @@ class LabContainers:
         from docker.errors import APIError
 
         try:
-            code, output = self._container(service).exec_run(list(command))
+            code, output = self._container(service).exec_run(list(command), stream=False)
         except APIError as error:
             raise LabNotReady(f"{service} does not run: {error.explanation}") from error
-        text = bytes(output).decode("utf-8", "backslashreplace")  # not streamed: bytes
+        text = output.decode("utf-8", "backslashreplace") if isinstance(output, bytes) else ""
         if code != 0:
             raise LabNotReady(f"{service}: {command[0]} failed ({code}): {text.strip()}")
         return text
@@ -65,10 +65,10 @@ class LabContainers:
     def last_lines(self, service: str, count: int = 10) -> str:
         """Return the end of a service's log."""
         try:
-            lines = self._container(service).logs(tail=count)
+            lines = b"".join(self._container(service).logs(tail=count, stream=True))
         except (LabNotReady, HostProblem) as error:
             return str(error)
-        return bytes(lines).decode("utf-8", "backslashreplace")  # not streamed: bytes
+        return lines.decode("utf-8", "backslashreplace")
 
     def states(self) -> list[ServiceState]:
         """Return the state of every service."""

@@ -83,7 +83,7 @@ class Lab:
         except OSError as error:
             raise LabNotReady(
                 f"the lab {self.name!r} is not whole: {path} cannot be read",
-                f"Bring it up again with `labctl -n {self.name} up`.",
+                f"Bring it up again with `{self.files.command} up`.",
             ) from error
 
     def up(self, progress: Progress, *, policy: str | None = None) -> Came:

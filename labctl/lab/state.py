@@ -38,6 +38,11 @@ class LabFiles:
         return cls(name, settings.state / "labs" / checked_name(name))
 
     @property
+    def command(self) -> str:
+        """How labctl is called for this lab."""
+        return "labctl" if self.name == "default" else f"labctl -n {self.name}"
+
+    @property
     def secrets(self) -> Path:
         """Passwords, the CA, keys and certificates."""
         return self.directory / "secrets"
@@ -79,7 +84,7 @@ class LabFiles:
         if record is None:
             raise LabNotReady(
                 f"the lab {self.name!r} is not up",
-                f"Bring it up with `labctl -n {self.name} up`.",
+                f"Bring it up with `{self.command} up`.",
             )
         return record
 
