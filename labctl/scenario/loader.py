@@ -30,8 +30,7 @@ def load(path: Path) -> Scenario:
         raise InvalidScenario(document.problems)
     header = _header(document)
     steps = _steps(document) if isinstance(document.data, dict) else []
-    if header is not None:
-        check_references(document, header.accounts, steps)
+    check_references(document, steps)
     if document.problems or header is None:
         raise InvalidScenario(sorted(document.problems, key=_line_order))
     return Scenario(

@@ -6,10 +6,9 @@ from labctl.scenario.document import Document, Path_, nearest
 from labctl.scenario.model import Step
 
 
-def check_references(
-    document: Document, accounts: Sequence[str], steps: Sequence[tuple[int, Step]]
-) -> None:
+def check_references(document: Document, steps: Sequence[tuple[int, Step]]) -> None:
     """Add a problem to the document for each name that leads nowhere or is taken."""
+    accounts = _announced(document)
     sent: list[str] = []
     for number, step in steps:
         path: Path_ = ("steps", number, step.verb)
@@ -19,6 +18,11 @@ def check_references(
                 text = f"account {name!r} is not among `accounts`{near}"
                 document.problem(document.place(path), f"{step.verb}: {text}")
         _check_message(document, path, step, sent)
+
+
+def _announced(document: Document) -> list[str]:
+    given = document.data.get("accounts") if isinstance(document.data, dict) else None
+    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
 
 
 def _check_message(document: Document, path: Path_, step: Step, sent: list[str]) -> None:

@@ -40,12 +40,16 @@ class Receive(Step):
             what=f"{wanted} in the mailbox of {self.account}",
             seconds=session.wait_seconds,
         )
-        session.check("imap", expected="the message", seen=f"UID {uid}", ok=True)
         if session.containers is not None:
-            files = session.containers.mail_files(self.account, wanted)
-            session.check(
-                "maildir",
-                expected="one file below new or cur",
-                seen=", ".join(files) or "none",
-                ok=len(files) == 1,
-            )
+            self._check_files(session, session.containers.mail_files(self.account, wanted))
+        session.check("imap", expected="the message", seen=f"UID {uid}", ok=True)
+
+    @staticmethod
+    def _check_files(session: Session, files: tuple[str, ...]) -> None:
+        folders = sorted({file.partition("/")[0] for file in files})
+        session.check(
+            "maildir",
+            expected="1 file below new or cur",
+            seen=f"{len(files)} below {' and '.join(folders) or 'new or cur'}",
+            ok=len(files) == 1,
+        )

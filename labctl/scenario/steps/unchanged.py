@@ -5,6 +5,8 @@ from typing import ClassVar
 from labctl.scenario.model import Step
 from labctl.scenario.session import Session, Skipped
 
+_SHOWN = 16  # characters: enough of a digest to compare by eye
+
 
 class Unchanged(Step):
     """Check that Postfix was neither restarted nor reloaded since the scenario began.
@@ -31,4 +33,4 @@ class Unchanged(Step):
         now = session.containers.fingerprint()
         for name, before in session.fingerprint.items():
             seen = now.get(name, "none")
-            session.check(name, expected=before, seen=seen, ok=seen == before)
+            session.check(name, expected=before[:_SHOWN], seen=seen[:_SHOWN], ok=seen == before)
