@@ -60,6 +60,7 @@ class ImapConnection:
 
     def __init__(self, client: _TappedImap) -> None:
         self._client = client
+        self._examined = False
 
     @classmethod
     def open(cls, peer: str, endpoint: Endpoint, *, context: ssl.SSLContext, emit: Emit) -> Self:
@@ -128,12 +129,18 @@ class ImapConnection:
         raise LabNotReady(f"imap no longer has the message with UID {uid}")
 
     def _examine(self) -> None:
+        """Open the INBOX for reading, or if it is open, let the server tell what is new."""
         try:
-            status, data = self._client.select("INBOX", readonly=True)
+            status, data = (
+                self._client.noop()
+                if self._examined
+                else self._client.select("INBOX", readonly=True)
+            )
         except (OSError, imaplib.IMAP4.error) as error:
             raise self._lost(error) from error
         if status != "OK":
             raise LabNotReady(f"imap cannot open INBOX: {data[0]!r}")
+        self._examined = True
 
     def _uid(self, command: str, *arguments: str) -> list[bytes | tuple[bytes, bytes]]:
         try:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from labctl.errors import InvalidScenario
 from labctl.scenario.document import Document, Path_, nearest, read_document
-from labctl.scenario.model import Line, Name, Scenario, Step, Strict
+from labctl.scenario.model import Line, Name, Needs, Scenario, Step, Strict
 from labctl.scenario.references import check_references
 from labctl.scenario.steps import TABLE
 
@@ -20,6 +20,7 @@ class _Header(Strict):
     title: Line
     why: str = ""
     accounts: tuple[Name, ...]
+    needs: Needs = Needs()
     steps: list[Any]
 
 
@@ -37,6 +38,7 @@ def load(path: Path) -> Scenario:
         path=path,
         title=header.title,
         why=header.why,
+        needs=header.needs,
         accounts=header.accounts,
         steps=tuple(step for _, step in steps),
         account_positions=tuple(

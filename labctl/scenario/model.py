@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -99,6 +99,21 @@ class Step(Strict):
         """Do it. Raises ExpectationFailed, or another LabctlError when it cannot be done."""
 
 
+class Needs(Strict):
+    """What a stack must have for a scenario to make sense there; else it is skipped."""
+
+    policy: Literal["baseline", "hardened"] | None = None
+    containers: bool = False
+
+    def unmet(self, policy: str, *, containers: bool) -> str:
+        """Return why the scenario does not fit a stack, or nothing if it does."""
+        if self.policy is not None and self.policy != policy:
+            return f"needs the policy profile {self.policy}; this is {policy}"
+        if self.containers and not containers:
+            return "needs the lab's own containers"
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A scenario that was read and found valid."""
@@ -109,6 +124,7 @@ class Scenario:
     accounts: tuple[str, ...]
     steps: tuple[Step, ...]
     account_positions: tuple[str, ...]
+    needs: Needs
 
     @property
     def name(self) -> str:

@@ -77,12 +77,17 @@ _NOT_REACHED: Result = (Verdict.SKIPPED, "an earlier step did not pass", Exit.OK
 
 
 def _perform_all(scenario: Scenario, session: Session, tally: _Tally) -> None:
+    unmet = scenario.needs.unmet(
+        session.endpoints.policy, containers=session.containers is not None
+    )
     prepared = False
     for number, step in enumerate(scenario.steps, start=1):
         session.number = number
         _begin(session.listener, number, step.verb, step.summary())
         begun = time.monotonic()
-        if tally.exit_code != Exit.OK:
+        if unmet:
+            result: Result = (Verdict.SKIPPED, unmet, Exit.OK)
+        elif tally.exit_code != Exit.OK:
             result = _NOT_REACHED
         else:
             result = _perform(scenario, step, session, prepared=prepared)

@@ -16,6 +16,7 @@ from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import SmtpConnection
 from labctl.protocols.tls import client_context
 from labctl.scenario.messages import Sent
+from labctl.scenario.names import account_of, address_of
 from labctl.settings import Account, Endpoint, Endpoints
 
 
@@ -88,8 +89,9 @@ class Session:
             raise UsageError(f"the stack has no account {name!r}") from None
 
     def address(self, name: str) -> str:
-        """Return an account's primary address, or `name` itself if it is an address or empty."""
-        return name if "@" in name or not name else self.account(name).address
+        """Return the address that a scenario's name means (labctl.scenario.names)."""
+        account = account_of(name)
+        return name if account is None else address_of(name, self.account(account))
 
     def endpoint(self, service: str) -> Endpoint:
         """Return where a service is reached; raises UsageError if the stack has none."""

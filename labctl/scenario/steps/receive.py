@@ -1,11 +1,14 @@
 """The verb `receive`."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from labctl.protocols.poll import poll
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
+
+if TYPE_CHECKING:
+    from labctl.events import Event
 
 
 class Receive(Step):
@@ -34,12 +37,22 @@ class Receive(Step):
         """Look by IMAP until the deadline, then at the Maildir."""
         wanted = session.messages[self.message].message.message_id
         mailbox = session.mailbox(self.account)
-        mailbox.emit_to(session.emit)
-        uid = poll(
-            lambda: mailbox.find(wanted),
-            what=f"{wanted} in the mailbox of {self.account}",
-            seconds=session.wait_seconds,
-        )
+        attempt: list[Event] = []
+
+        def look() -> int | None:
+            attempt.clear()  # of all the looks, the last one is worth telling
+            return mailbox.find(wanted)
+
+        mailbox.emit_to(attempt.append)
+        try:
+            uid = poll(
+                look,
+                what=f"{wanted} in the mailbox of {self.account}",
+                seconds=session.wait_seconds,
+            )
+        finally:
+            for event in attempt:
+                session.emit(event)
         if session.containers is not None:
             self._check_files(session, session.containers.mail_files(self.account, wanted))
         session.check("imap", expected="the message", seen=f"UID {uid}", ok=True)

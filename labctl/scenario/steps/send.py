@@ -8,6 +8,7 @@ from pydantic import Field
 from labctl.protocols.smtp import Envelope
 from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
 from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Step
+from labctl.scenario.names import account_of
 from labctl.scenario.session import Session
 from labctl.scenario.submission import transact
 
@@ -43,7 +44,8 @@ class Send(Step):
     def accounts(self) -> Iterable[str]:
         """Sender, recipients and borrowed senders, as far as they are no addresses."""
         given = (self.sender, *self.recipients, self.envelope_from, self.header_from)
-        return [name for name in given if name and "@" not in name]
+        named = (account_of(name) for name in given if name is not None)
+        return [name for name in named if name is not None]
 
     def names(self) -> str | None:
         """Return what `as` says."""
