@@ -1,0 +1,229 @@
+"""Up, down, reset and restarts: done twice or interrupted, nothing is lost or left behind."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import LiveLab, bring_up, docker_do
+
+SERVICES = ("openldap", "postfix", "dovecot")
+
+
+def ids(lab: LiveLab) -> str:
+    """Return the identities of the lab's containers."""
+    return docker_do("ps", "-aq", "--filter", f"label=com.docker.compose.project={lab.project}")
+
+
+def policy_of(lab: LiveLab, name: str) -> tuple[str, str]:
+    """Return an account's policy attributes."""
+    user = lab.json("user", "show", name)["user"]
+    return user["tnMailSendAllowed"], user["tnAccountStatus"]
+
+
+def test_up_twice_changes_nothing(lab: LiveLab) -> None:
+    """The second `up` keeps every container, and finds nothing to add or correct."""
+    before, started = ids(lab), lab.json("status")["services"]
+    done = lab.ran("up")
+    assert done.code == 0
+    assert ids(lab) == before
+    assert [row["started"] for row in lab.json("status")["services"]] == [
+        row["started"] for row in started
+    ]
+    assert "0 added, 0 corrected, 0 removed" in done.err
+
+
+def test_up_puts_right_what_differs_from_the_seed_but_leaves_the_policy(lab: LiveLab) -> None:
+    """A changed name is corrected, a policy attribute set by somebody stays until `reset`."""
+    base = lab.json("endpoints")["base_dn"]
+    change = f"dn: uid=dave,ou=users,{base}\nchangetype: modify\nreplace: sn\nsn: Nobody\n"
+    lab.must("openldap", *AS_ADMIN, stdin=change)
+    lab.run("user", "set", "dave", "--status", "disabled")
+    assert "1 corrected" in lab.ran("up").err
+    assert policy_of(lab, "dave") == ("FALSE", "disabled")
+    assert "1 corrected" in lab.ran("reset").err
+    assert policy_of(lab, "dave") == ("FALSE", "active")
+
+
+AS_ADMIN = ("ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///")
+
+
+def test_reset_empties_mailboxes_and_removes_strangers(lab: LiveLab) -> None:
+    """After `reset` no mailbox holds mail and nobody is there whom the seed does not have."""
+    lab.run("user", "add", "frank", "--alias", "frank.n@truenorth.local")
+    lab.run("send", "--from", "frank", "--to", "bob")
+    lab.run("scenario", "offboarding")
+    assert lab.json("inbox", "bob")["messages"]
+    lab.run("reset")
+    assert lab.json("inbox", "bob")["messages"] == []
+    names = {user["name"] for user in lab.json("user", "list")["users"]}
+    assert "frank" not in names
+    assert "frank" not in lab.json("endpoints", "--secrets")["accounts"]
+    lab.run("scenario", "offboarding")
+
+
+def test_a_person_added_by_hand_works_at_once_and_leaves_nothing_when_removed(
+    lab: LiveLab,
+) -> None:
+    """An added person sends and receives; a removed one has no entry, mailbox or password."""
+    lab.run("user", "add", "grace")
+    assert "250 2.0.0 at EOM" in lab.run("send", "--from", "grace", "--to", "grace")
+    home = lab.must("dovecot", "stat", "-c", "%a %U %g", "/home/grace")
+    assert home.split()[0] == "700"
+    lab.run("user", "remove", "grace")
+    assert lab.inside("dovecot", "test", "-e", "/home/grace").code != 0
+    lab.run("user", "show", "grace", code=2)
+
+
+@pytest.mark.parametrize("way", ["restart three times", "kill -9 and start", "stop and start"])
+@pytest.mark.parametrize("which", [*SERVICES, "all"])
+def test_everything_restarts(scratch: LiveLab, way: str, which: str) -> None:
+    """After each kind of restart, of one server or all, the lab comes back and the story holds."""
+    names = [scratch.container(service) for service in (SERVICES if which == "all" else [which])]
+    match way:
+        case "restart three times":
+            for _ in range(3):
+                docker_do("restart", "-t", "5", *names)
+        case "kill -9 and start":
+            docker_do("kill", "-s", "KILL", *names)
+            docker_do("start", *names)
+        case "stop and start":
+            docker_do("stop", "-t", "5", *names)
+            docker_do("start", *names)
+    before = ids(scratch)
+    scratch.run("up")
+    assert ids(scratch) == before, "up has to find them running, not to replace them"
+    scratch.run("scenario", "offboarding")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_undoes_what_it_changed(
+    lab: LiveLab, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A run that is interrupted puts the attributes back, says so, and exits with 130."""
+    story = tmp_path / "story.yaml"
+    story.write_text(
+        "title: Never arrives\naccounts: [alice, bob]\nsteps:\n"
+        "  - send: {from: alice, to: bob, as: x}\n"
+        "  - offboard: {account: alice}\n"
+        "  - receive: {account: alice, message: x}\n"
+    )
+    before = policy_of(lab, "alice")
+    process = lab.start("scenario", str(story), "-o", "jsonl", LAB_WAIT_SECONDS="60")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '"step-started"' in line and '"receive"' in line:
+            break
+    assert policy_of(lab, "alice") == ("FALSE", "offboarded")
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert '"undo": true' in rest
+    assert policy_of(lab, "alice") == before
+
+
+def test_two_at_once_wait_for_each_other(lab: LiveLab) -> None:
+    """Two `up` and a `reset` at the same time all succeed, one after the other."""
+    together = [lab.start("up"), lab.start("up"), lab.start("reset")]
+    outputs = [process.communicate(timeout=120) for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], outputs
+    lab.run("scenario", "offboarding")
+
+
+def test_down_keeps_mail_and_entries_and_with_volumes_nothing(state: Path) -> None:
+    """`down` and `up` find mail and people as they were; `down --volumes` leaves no trace."""
+    lab = bring_up(state, 43, "brief")
+    project = lab.project
+    lab.run("user", "disable", "carol")
+    lab.run("send", "--from", "alice", "--to", "bob", "--subject", "Kept")
+    lab.run("scenario", "delivery")
+    kept = [mail["subject"] for mail in lab.json("inbox", "bob")["messages"]]
+    lab.run("down")
+    lab.run("status", code=3)
+    lab.run("up")
+    assert [mail["subject"] for mail in lab.json("inbox", "bob")["messages"]] == kept
+    assert policy_of(lab, "carol")[0] == "FALSE"
+    lab.run("down", "--volumes")
+    for kind in ("container", "network", "volume"):
+        everything = ("--all",) if kind == "container" else ()
+        label = f"label=com.docker.compose.project={project}"
+        assert docker_do(kind, "ls", "-q", *everything, "--filter", label) == ""
+    assert not (state / "labs" / "brief").exists()
+
+
+def test_the_policy_profile_is_switched_on_a_running_lab(state: Path) -> None:
+    """`up --policy` changes what is enforced, and keeps mail, people and the other containers."""
+    lab = bring_up(state, 44, "switch")
+    spoof = ("send", "--from", "alice", "--to", "bob", "--envelope-from", "")
+    try:
+        lab.run(*spoof, code=1)
+        lab.run("up", "--policy", "baseline")
+        assert lab.json("endpoints")["policy"] == "baseline"
+        lab.run(*spoof)
+        lab.run("up", "--policy", "hardened")
+        lab.run(*spoof, code=1)
+    finally:
+        lab.run("down", "--volumes")
+
+
+def test_other_names_and_another_domain(state: Path) -> None:
+    """Attributes, domain and base of other names are followed by every map, filter and step."""
+    lab = bring_up(
+        state,
+        45,
+        "renamed",
+        LAB_DOMAIN="mail.example.net",
+        LAB_BASE_DN="dc=mail,dc=example,dc=net",
+        LAB_ATTR_SEND_ALLOWED="mailSendAllowed",
+        LAB_ATTR_STATUS="mailAccountStatus",
+    )
+    try:
+        for name in ("offboarding", "delivery", "status-values", "anti-spoofing"):
+            lab.run("scenario", name)
+        user = lab.json("user", "show", "alice")["user"]
+        assert user["address"] == "alice@mail.example.net"
+        assert user["mailSendAllowed"] == "TRUE"
+    finally:
+        lab.run("down", "--volumes")
+
+
+def test_logs_show_what_a_server_said(lab: LiveLab) -> None:
+    """`logs postfix` holds the refusal that a person just got."""
+    lab.run("send", "--from", "dave", "--to", "bob", code=1)
+    assert "Sending is disabled" in lab.run("logs", "postfix", "--tail", "50")
+
+
+def test_the_makefile_verbs_bring_a_lab_up_and_down(state: Path) -> None:
+    """`make demo` ends with the verdict, run again it is all done already, `lab-down` stops it."""
+    lab = LiveLab("default", _make_env(state))
+    try:
+        for _ in range(2):
+            done = _make(lab, "demo")
+            assert "passed: 12 steps" in done, done
+        assert "lab-up" in _make(lab, "help")
+        _make(lab, "lab-down")
+        lab.run("status", code=3)
+    finally:
+        lab.run("down", "--volumes")
+
+
+def _make_env(state: Path) -> dict[str, str]:
+    from conftest import environment
+
+    return environment(state, 46)
+
+
+def _make(lab: LiveLab, verb: str) -> str:
+    from conftest import ROOT
+
+    done = subprocess.run(
+        ["make", "--no-print-directory", verb],
+        cwd=ROOT,
+        env=lab.env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
