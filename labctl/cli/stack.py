@@ -25,6 +25,8 @@ def up(app: App, *, policy: str | None, verbose: bool) -> None:
 
     Done twice it is quick and changes nothing.
     """
+    for warning in app.lab.warnings():
+        click.echo(f"Warning: {warning}", err=True)
     with Progress(verbose=verbose) as progress:
         came = app.lab.up(progress, policy=policy)
     endpoints = app.lab.endpoints()

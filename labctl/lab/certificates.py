@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -15,14 +16,34 @@ from labctl.lab.state import write_private
 CA_DAYS = 3650
 SERVER_DAYS = 397  # what clients accept at most (CA/Browser Forum, SC-031)
 RENEW_DAYS = 30
+LOOPBACK = "127.0.0.1"
 
 
-def ensure_certificates(directory: Path, servers: Sequence[str], hostname: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What clients call the servers: the mail host's name, and the address of published ports."""
+
+    name: str
+    address: str = LOOPBACK
+
+    def names(self, server: str) -> x509.SubjectAlternativeName:
+        """Return the names that a server's certificate is for."""
+        names = dict.fromkeys((server, self.name, "localhost"))
+        addresses = dict.fromkeys((LOOPBACK, self.address))
+        return x509.SubjectAlternativeName(
+            [
+                *(x509.DNSName(name) for name in names),
+                *(x509.IPAddress(ipaddress.IPv4Address(address)) for address in addresses),
+            ]
+        )
+
+
+def ensure_certificates(directory: Path, servers: Sequence[str], host: Host) -> list[str]:
     """Make the CA and the servers' certificates that are missing or expire within 30 days.
 
     Writes `ca.pem`, `ca.key` and per server `NAME.pem`, `NAME.key` (mode 0600); each server's
-    certificate is for its own name, for `hostname`, `localhost` and 127.0.0.1. Returns the names
-    of those that were made.
+    certificate is for its own name, for the host's, for `localhost` and 127.0.0.1. Returns the
+    names of those that were made.
     """
     made = []
     if _expires_soon(directory / "ca.pem") or not (directory / "ca.key").is_file():
@@ -31,8 +52,8 @@ def ensure_certificates(directory: Path, servers: Sequence[str], hostname: str) 
     ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
     for server in servers:
         path = directory / f"{server}.pem"
-        if made[:1] == ["ca"] or _expires_soon(path) or not _is_for(path, ca, hostname):
-            _make_server(directory, server, ca, hostname)
+        if made[:1] == ["ca"] or _expires_soon(path) or not _is_for(path, server, ca, host):
+            _make_server(directory, server, ca, host)
             made.append(server)
     return made
 
@@ -48,10 +69,10 @@ def _expires_soon(path: Path) -> bool:
     return certificate.not_valid_after_utc < _now() + dt.timedelta(days=RENEW_DAYS)
 
 
-def _is_for(path: Path, ca: x509.Certificate, hostname: str) -> bool:
+def _is_for(path: Path, server: str, ca: x509.Certificate, host: Host) -> bool:
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return certificate.issuer == ca.subject and hostname in names.get_values_for_type(x509.DNSName)
+    return certificate.issuer == ca.subject and names == host.names(server)
 
 
 def _builder(common_name: str, days: int) -> x509.CertificateBuilder:
@@ -83,14 +104,12 @@ def _make_ca(directory: Path) -> None:
     _write(directory, "ca", key, certificate)
 
 
-def _make_server(directory: Path, server: str, ca: x509.Certificate, hostname: str) -> None:
+def _make_server(directory: Path, server: str, ca: x509.Certificate, host: Host) -> None:
     ca_key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise TypeError("the CA's key is not the kind that this tool makes")
     key = ec.generate_private_key(ec.SECP256R1())
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    names = [x509.DNSName(name) for name in dict.fromkeys((server, hostname, "localhost"))]
-    addresses = [x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
     certificate = (
         _builder(server, SERVER_DAYS)
         .issuer_name(ca.subject)
@@ -98,7 +117,7 @@ def _make_server(directory: Path, server: str, ca: x509.Certificate, hostname: s
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
+        .add_extension(host.names(server), critical=False)
         .add_extension(authority, critical=False)
         .sign(ca_key, hashes.SHA256())
     )

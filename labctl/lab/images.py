@@ -1,14 +1,16 @@
 """The lab's images: built when their files have changed, found again when they have not."""
 
 import hashlib
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from labctl.errors import HostProblem
 from labctl.lab.engine import Engine
+from labctl.settings import dotenv
 
 SERVICES = ("openldap", "postfix", "dovecot")
 PREFIX = "mail-policy-lab"
@@ -70,6 +72,13 @@ def ensure_images(engine: Engine, root: Path, progress: Progress) -> dict[str, I
     return images
 
 
+def _base_image(root: Path, say: Say) -> str:
+    """Return the base image, pulled or built; `.env` may say from which mirror."""
+    environment = {**dotenv(root), **os.environ}
+    lines = _stream([str(root / "images" / "base" / "build")], say, environment)
+    return lines.strip().splitlines()[-1]
+
+
 def is_present(engine: Engine, reference: str) -> bool:
     """Say whether the engine has the image."""
     from docker.errors import ImageNotFound
@@ -86,11 +95,11 @@ def _build(image: Image, base: str, say: Say) -> None:
     _stream([*command, str(image.context)], say)
 
 
-def _stream(command: list[str], say: Say) -> str:
+def _stream(command: list[str], say: Say, env: Mapping[str, str] | None = None) -> str:
     """Run a command, telling its lines as they come; returns them."""
     lines: list[str] = []
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
     ) as process:
         for line in process.stdout or ():
             lines.append(line)

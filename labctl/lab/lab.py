@@ -12,7 +12,7 @@ from labctl.lab.engine import Engine
 from labctl.lab.images import SERVICES as SERVERS
 from labctl.lab.images import Progress, ensure_images
 from labctl.lab.people import Person, new_password, read_people, write_people
-from labctl.lab.project import Project, hostname, services_of
+from labctl.lab.project import Project, hostname, reachable, services_of
 from labctl.lab.state import LabFiles, LabRecord, free_slot, write_private
 from labctl.settings import Endpoints, Login, Secret, Settings
 
@@ -103,6 +103,17 @@ class Lab:
             converged = self._bring_to_seed(progress, reset=False)
             return Came(converged, tuple(certificates))
 
+    def warnings(self) -> list[str]:
+        """Return what is set that opens the lab further than to this host."""
+        settings, found = self.settings, []
+        if not settings.bind.startswith("127."):
+            found.append(f"LAB_BIND={settings.bind}: others on the network can reach this lab")
+        if settings.relayhost:
+            found.append(
+                f"LAB_RELAYHOST={settings.relayhost}: mail for other domains leaves the lab"
+            )
+        return found
+
     def reset(self, progress: Progress) -> Came:
         """Put directory and mailboxes back to the seed, with everything running on."""
         with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
@@ -133,13 +144,14 @@ class Lab:
         self.files.write_record(record)
 
     def _ensure_secrets(self) -> list[str]:
-        from labctl.lab.certificates import ensure_certificates
+        from labctl.lab.certificates import Host, ensure_certificates
 
         for name in PASSWORDS:
             path = self.files.secrets / f"{name}.password"
             if not path.is_file():
                 write_private(path, new_password())
-        return ensure_certificates(self.files.secrets, SERVERS, hostname(self.settings))
+        host = Host(hostname(self.settings), reachable(self.settings))
+        return ensure_certificates(self.files.secrets, SERVERS, host)
 
     def _bring_to_seed(self, progress: Progress, *, reset: bool) -> "Converged":
         """Bring directory and Maildirs to the seed, and see every server answer."""

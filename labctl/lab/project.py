@@ -31,9 +31,13 @@ def port_of(service: str, slot: int) -> int:
 
 def services_of(settings: Settings, slot: int) -> dict[str, Endpoint]:
     """Return where the lab in this slot is reached."""
-    return {
-        name: Endpoint(settings.bind, port_of(name, slot), tls) for name, tls in SERVICES.items()
-    }
+    host = reachable(settings)
+    return {name: Endpoint(host, port_of(name, slot), tls) for name, tls in SERVICES.items()}
+
+
+def reachable(settings: Settings) -> str:
+    """Return the address at which this host reaches the published ports."""
+    return "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind  # noqa: S104 - compared
 
 
 @dataclass(frozen=True, slots=True)
