@@ -65,7 +65,7 @@ class LabContainers:
     def last_lines(self, service: str, count: int = 10) -> str:
         """Return the end of a service's log."""
         try:
-            lines = b"".join(self._container(service).logs(tail=count, stream=True))
+            lines = b"".join(self._container(service).logs(tail=count, stream=True, follow=False))
         except (LabNotReady, HostProblem) as error:
             return str(error)
         return lines.decode("utf-8", "backslashreplace")

@@ -77,12 +77,17 @@ class Project:
         lines = [f"{name}={value}" for name, value in self._variables(images).items()]
         write_private(self.files.compose_env, "\n".join(lines) + "\n")
 
+    @property
+    def _state(self) -> str:
+        return str(self.files.directory.resolve())
+
     def _variables(self, images: Mapping[str, Image]) -> dict[str, str]:
         settings, slot = self.settings, self.record.slot
         subnet = list(settings.subnets.subnets(new_prefix=28))[slot]
         return {
             "LAB_NAME": self.files.name,
-            "LAB_STATE": str(self.files.directory.resolve()),
+            "LAB_STATE": self._state,
+            "LAB_SECRETS_ID": self.files.secrets_id(),
             "LAB_SUBNET": str(subnet),
             "LAB_BIND": settings.bind,
             "LAB_DOMAIN": settings.domain,
@@ -115,16 +120,16 @@ class Project:
 
     def _require_ours(self) -> None:
         """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
-        mine = str(self.file.parent)
+        mine = {"mail-policy-lab.name": self.files.name, "mail-policy-lab.state": self._state}
         found = self.engine.client.containers.list(
             all=True, filters={"label": f"com.docker.compose.project={self.name}"}
         )
         for container in found:
-            other = container.labels.get("com.docker.compose.project.working_dir", mine)
-            name = container.labels.get("mail-policy-lab.name", self.files.name)
-            if other != mine or name != self.files.name:
+            theirs = {label: container.labels.get(label, "unknown") for label in mine}
+            if theirs != mine:
+                name, state = theirs.values()
                 raise HostProblem(
-                    f"slot {self.record.slot} is used by the lab {name!r} of {other}",
+                    f"slot {self.record.slot} is used by the lab {name!r} of {state}",
                     "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
                 )
         if not any(container.status == "running" for container in found):

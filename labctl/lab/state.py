@@ -1,6 +1,7 @@
 """What a lab keeps on this host: a directory below `.lab/labs/`, readable by its owner alone."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from labctl.protocols.poll import poll
 from labctl.settings import MAX_SLOT, Settings, checked_name
 
 LOCK_SECONDS = 120.0
+_MOUNTED = {".pem", ".key", ".password"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,14 @@ class LabFiles:
         """Make the directories, readable by their owner alone."""
         self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory.chmod(0o700)
+
+    def secrets_id(self) -> str:
+        """Return what changes when a file that is mounted as a secret is written anew; it tells
+        nothing of the contents.
+        """
+        paths = [path for path in self.secrets.iterdir() if path.suffix in _MOUNTED]
+        marks = [f"{path.name} {path.stat().st_mtime_ns}" for path in sorted(paths)]
+        return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:12]
 
     def remove(self) -> None:
         """Delete all of it."""

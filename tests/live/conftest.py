@@ -11,6 +11,7 @@ import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+TEST_SLOTS = range(40, 60)
 LABCTL = ROOT / ".venv" / "bin" / "labctl"
 
 
@@ -104,6 +105,15 @@ def engine() -> Iterator[docker.DockerClient]:
     """The engine; without one the live tests fail, they are not skipped."""
     client = docker.from_env()
     client.ping()
+    for slot in TEST_SLOTS:  # what an earlier session that was killed left behind
+        label = f"label=com.docker.compose.project=mail-policy-lab-{slot}"
+        left = docker_do("ps", "-aq", "--filter", label).split()
+        if left:
+            docker_do("rm", "-f", "-v", *left)
+            docker_do("network", "rm", *docker_do("network", "ls", "-q", "--filter", label).split())
+        volumes = docker_do("volume", "ls", "-q", "--filter", label).split()
+        if volumes:
+            docker_do("volume", "rm", *volumes)
     yield client
     client.close()
 
@@ -125,7 +135,11 @@ def environment(state: Path, slot: int, **settings: str) -> dict[str, str]:
 def bring_up(state: Path, slot: int, name: str, *options: str, **settings: str) -> LiveLab:
     """Bring a lab up."""
     lab = LiveLab(name, environment(state, slot, **settings))
-    lab.run("up", *options)
+    try:
+        lab.run("up", *options)
+    except BaseException:
+        lab.ran("down", "--volumes")
+        raise
     return lab
 
 

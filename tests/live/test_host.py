@@ -1,0 +1,97 @@
+"""What goes wrong on a host gets a clear error and the documented exit code."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from conftest import LiveLab, bring_up, docker_do, environment
+
+
+def test_a_lab_that_never_came_up_is_exit_3(state: Path) -> None:
+    """Every command about a lab that is not there says so, and how to bring it up."""
+    lab = LiveLab("absent", environment(state, 47))
+    for command in (["status"], ["endpoints"], ["scenario", "offboarding"], ["user", "list"]):
+        done = lab.ran(*command)
+        assert done.code == 3, done
+        assert "labctl -n absent up" in done.err
+
+
+def test_a_lab_that_was_stopped_is_exit_3(state: Path) -> None:
+    """After `down`, status and scenario exit with 3 and send nothing anywhere."""
+    lab = bring_up(state, 48, "stopped")
+    try:
+        lab.run("down")
+        assert lab.ran("status").code == 3
+        events = lab.verdicts("offboarding", code=3)
+        assert "does not answer" in events[-1]["reason"] or "container" in events[-1]["reason"]
+        assert lab.ran("user", "list").code == 3
+    finally:
+        lab.run("down", "--volumes")
+
+
+def test_a_taken_port_is_exit_4(state: Path) -> None:
+    """A port that somebody else has is named, with what to do, before anything is started."""
+    lab = LiveLab("taken", environment(state, 49))
+    with socket.create_server(("127.0.0.1", 51587)):
+        done = lab.ran("up")
+    assert done.code == 4
+    assert "127.0.0.1:51587" in done.err
+    assert "LAB_SLOT" in done.err
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_slot_of_another_lab_is_exit_4(state: Path) -> None:
+    """Two labs cannot have one slot: the second is told whose it is."""
+    done = LiveLab("second", environment(state, 40)).ran("up")
+    assert done.code == 4
+    assert "'hardened'" in done.err
+
+
+def test_no_engine_is_exit_4(state: Path) -> None:
+    """Without an engine `up` and `doctor` say what to install."""
+    lab = LiveLab("none", environment(state, 50, DOCKER_HOST="unix:///nowhere/docker.sock"))
+    for command in ("up", "doctor"):
+        done = lab.ran(command)
+        assert done.code == 4
+        assert "Docker Engine" in done.err + done.out
+
+
+def test_a_server_that_does_not_come_up_ends_with_its_log(state: Path) -> None:
+    """When a deadline passes, the message ends with the right service's last log lines."""
+    lab = bring_up(state, 51, "late")
+    try:
+        docker_do("rm", "-f", lab.container("dovecot"))
+        secret = state / "labs" / "late" / "secrets" / "dovecot.password"
+        kept = secret.read_text()
+        secret.write_text("")
+        done = lab.ran("up", LAB_READY_SECONDS="3")
+        assert done.code == 5
+        assert "dovecot: waited 3 s for an IMAP greeting" in done.err
+        assert "dovecot.password is missing or empty" in done.err
+        secret.write_text(kept)
+        lab.run("up")
+        lab.run("scenario", "offboarding")
+    finally:
+        lab.run("down", "--volumes")
+
+
+def test_doctor_is_content_with_a_healthy_lab(lab: LiveLab) -> None:
+    """All findings are well, and the Compose in use is named."""
+    found = lab.json("doctor")
+    assert found["ok"] is True
+    seen = {row["what"]: row["seen"] for row in found["findings"]}
+    assert "docker" in seen["compose"].lower()
+    assert seen["policy attributes"].startswith("seen by Postfix")
+
+
+def test_doctor_finds_a_directory_that_hides_the_policy(scratch: LiveLab) -> None:
+    """If Postfix's account may not see the policy attributes, doctor says so and exits with 3."""
+    hide = (
+        "dn: olcDatabase={1}mdb,cn=config\nchangetype: modify\nadd: olcAccess\n"
+        "olcAccess: {0}to attrs=tnMailSendAllowed,tnAccountStatus "
+        'by dn.base="cn=postfix,ou=services,dc=truenorth,dc=local" none by * break\n'
+    )
+    scratch.must("openldap", "ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///", stdin=hide)
+    done = scratch.ran("doctor")
+    assert done.code == 3
+    assert "cannot see the policy attributes" in done.out
