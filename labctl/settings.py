@@ -252,6 +252,7 @@ class Settings:
     bind: str = "127.0.0.1"
     slot: int | None = None
     subnets: ipaddress.IPv4Network = DEFAULT_SUBNETS
+    compose_extra: Path | None = None
     ready_seconds: float = 60.0
     wait_seconds: float = 10.0
 
@@ -290,6 +291,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         bind=read.address("LAB_BIND", "127.0.0.1"),
         slot=read.slot("LAB_SLOT"),
         subnets=read.network("LAB_SUBNETS", str(DEFAULT_SUBNETS)),
+        compose_extra=read.file("LAB_COMPOSE_EXTRA", root),
         ready_seconds=read.seconds("LAB_READY_SECONDS", 60.0),
         wait_seconds=read.seconds("LAB_WAIT_SECONDS", 10.0),
     )
@@ -340,6 +342,12 @@ class _Reader:
         if not (value.isascii() and value.isdigit() and int(value) <= MAX_SLOT):
             raise _unusable(name, value, f"use a whole number from 0 to {MAX_SLOT}")
         return int(value)
+
+    def file(self, name: str, root: Path) -> Path | None:
+        value = self.values.get(name, "")
+        if value and not (root / value).is_file():
+            raise _unusable(name, value, "there is no such file")
+        return root / value if value else None
 
     def address(self, name: str, default: str) -> str:
         value = self.values.get(name, "") or default

@@ -69,8 +69,14 @@ class Project:
             str(self.files.compose_env),
             "--file",
             str(self.file),
+            *self._extra,
             *arguments,
         ]
+
+    @property
+    def _extra(self) -> list[str]:
+        extra = self.settings.compose_extra
+        return ["--file", str(extra)] if extra else []
 
     def write_env(self, images: Mapping[str, Image]) -> None:
         """Write the variables of the compose file; no secret is among them."""
