@@ -70,12 +70,15 @@ class ImapConnection:
         """
         tap = Tap(peer, emit)
         tap.note(f"connecting to {endpoint} ({peer})")
+        client = None
         try:
             client = _TappedImap(tap, endpoint, context if endpoint.tls == "tls" else None)
             if endpoint.tls == "starttls":
                 client.starttls(context)
                 tap.note("TLS begun")
         except (OSError, imaplib.IMAP4.error) as error:
+            if client is not None:
+                client.shutdown()
             raise LabNotReady(
                 f"{peer} at {endpoint} does not answer: {error}",
                 "Look at `labctl status`; bring the lab up with `labctl up`.",

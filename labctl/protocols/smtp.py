@@ -19,6 +19,7 @@ TIMEOUT = 30.0  # seconds; above the 10 s within which a lab answers 4xx when a 
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")  # RFC 3463 §2
 _FINAL_ERROR = 400
+_READY = 220  # RFC 5321 §4.3.1
 _CLOSING = 421  # RFC 5321 §3.8
 
 
@@ -140,17 +141,7 @@ class SmtpConnection:
         """
         client = _TappedSmtp(Tap(peer, emit), context if endpoint.tls == "tls" else None)
         try:
-            client.tap.note(f"connecting to {endpoint} ({peer})")
-            # smtplib checks the certificate against `_host`, which only its constructor sets.
-            client._host = endpoint.host  # type: ignore[attr-defined]
-            code, text = client.connect(endpoint.host, endpoint.port)
-            if code != 220:  # noqa: PLR2004 - RFC 5321 §4.3.1: service ready
-                raise LabNotReady(f"{peer} at {endpoint} greets with {code} {text.decode()!r}")
-            client.ehlo()
-            if endpoint.tls == "starttls" and client.has_extn("starttls"):
-                client.starttls(context=context)
-                client.tap.note("TLS begun")
-                client.ehlo()
+            _greet(client, endpoint, context)
         except (OSError, smtplib.SMTPException) as error:
             client.close()
             raise LabNotReady(
@@ -232,6 +223,20 @@ class SmtpConnection:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _greet(client: _TappedSmtp, endpoint: Endpoint, context: ssl.SSLContext) -> None:
+    client.tap.note(f"connecting to {endpoint} ({client.tap.peer})")
+    # smtplib checks the certificate against `_host`, which only its constructor sets.
+    client._host = endpoint.host  # type: ignore[attr-defined]
+    code, text = client.connect(endpoint.host, endpoint.port)
+    if code != _READY:
+        raise smtplib.SMTPConnectError(code, text)
+    client.ehlo()
+    if endpoint.tls == "starttls" and client.has_extn("starttls"):
+        client.starttls(context=context)
+        client.tap.note("TLS begun")
+        client.ehlo()
 
 
 def _stuffed(content: bytes) -> bytes:

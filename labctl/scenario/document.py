@@ -28,10 +28,16 @@ class Document:
     keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    unreadable: bool = False  # the data is not whole: to look further would only mislead
 
     def problem(self, at: tuple[int, int], text: str) -> None:
         """Note a problem at a line and column, both counted from 1."""
         self.problems.append(f"{self.path}:{at[0]}:{at[1]}: {text}")
+
+    def cannot_read(self, at: tuple[int, int], text: str) -> None:
+        """Note a problem that leaves the data incomplete."""
+        self.unreadable = True
+        self.problem(at, text)
 
     def place(self, path: Path_, *, key: bool = False) -> tuple[int, int]:
         """Return where a value, or its key, stands; failing that, what holds it."""
@@ -49,13 +55,13 @@ def read_document(path: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        document.problem(place, f"not YAML: {error.problem or error.context}")
+        document.cannot_read(place, f"not YAML: {error.problem or error.context}")
     except (OSError, ValueError, YAMLError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
-        document.problem((1, 1), f"cannot be read: {reason}")
+        document.cannot_read((1, 1), f"cannot be read: {reason}")
     else:
         if root is None:
-            document.problem((1, 1), "the file is empty")
+            document.cannot_read((1, 1), "the file is empty")
         else:
             document.data = _value(document, root, ())
     return document
@@ -75,7 +81,7 @@ def _place(node: Node) -> tuple[int, int]:
 def _value(document: Document, node: Node, path: Path_) -> Any:
     document.values[path] = _place(node)
     if node.anchor:
-        document.problem(_place(node), "anchors and aliases are not used here: write it out")
+        document.cannot_read(_place(node), "anchors and aliases are not used here: write it out")
         return None
     if isinstance(node, MappingNode):
         return _mapping(document, node, path)
@@ -104,7 +110,7 @@ def _scalar(document: Document, node: Node) -> Any:
     text, tag = str(node.value), str(node.tag).removeprefix(_TAG)
     read = _SCALARS.get(tag)
     if read is None:
-        document.problem(_place(node), f"the tag {tag!r} is not used here")
+        document.cannot_read(_place(node), f"the tag {tag!r} is not used here")
         return None
     return read(text)
 

@@ -3,7 +3,7 @@
 Each error is `path:line:column: what is wrong`, with the nearest valid word where one is near.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ class _Header(Strict):
 def load(path: Path) -> Scenario:
     """Read a scenario; raises InvalidScenario with every error of the file."""
     document = read_document(path)
-    if document.problems and document.data is None:
+    if document.unreadable:
         raise InvalidScenario(document.problems)
     header = _header(document)
     steps = _steps(document) if isinstance(document.data, dict) else []
     check_references(document, steps)
     if document.problems or header is None:
-        raise InvalidScenario(sorted(document.problems, key=_line_order))
+        raise InvalidScenario(sorted(dict.fromkeys(document.problems), key=_line_order))
     return Scenario(
         path=path,
         title=header.title,
@@ -72,7 +72,7 @@ def _header(document: Document) -> _Header | None:
     try:
         header = _Header.model_validate(document.data)
     except ValidationError as error:
-        _report(document, (), error, list(_Header.model_fields))
+        _report(document, (), error, _Header)
         return None
     if not header.steps:
         document.problem(document.place(("steps",)), "there is no step: nothing would be checked")
@@ -100,30 +100,52 @@ def _step(document: Document, path: Path_, item: Any) -> Step | None:
     try:
         return kind.model_validate({} if given is None else given)
     except ValidationError as error:
-        _report(document, (*path, verb), error, _keys(kind))
+        _report(document, (*path, verb), error, kind)
         return None
 
 
-def _keys(model: type[Strict]) -> list[str]:
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _report(document: Document, base: Path_, error: ValidationError, valid: Sequence[str]) -> None:
+def _report(document: Document, base: Path_, error: ValidationError, model: type[Strict]) -> None:
     for item in error.errors(include_url=False):
-        path = (*base, *item["loc"])
-        name = str(item["loc"][-1]) if item["loc"] else ""
+        loc = _without_branches(item["loc"])
+        path, name = (*base, *loc), str(loc[-1]) if loc else ""
         if item["type"] == "extra_forbidden":
-            near = nearest(name, valid) if len(item["loc"]) == 1 else ""
+            near = nearest(name, _keys_at(model, loc[:-1]))
             document.problem(document.place(path, key=True), f"unknown key {name!r}{near}")
         elif item["type"] == "missing":
             document.problem(document.place(path[:-1]), f"the key {name!r} is missing")
         else:
-            where = f"{name}: " if isinstance(item["loc"][-1:], tuple) and name else ""
+            where = f"{name}: " if name else ""
             document.problem(document.place(path), f"{where}{_said(item)}")
 
 
+def _without_branches(loc: Path_) -> Path_:
+    """Return where an error is, without the names that pydantic gives the sides of a union."""
+    return tuple(part for part in loc if isinstance(part, int) or part.isidentifier())
+
+
+def _keys_at(model: type[Strict], loc: Path_) -> list[str]:
+    """Return the keys that are valid in the part of a model that `loc` leads to."""
+    for part in loc:
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        inner = fields[str(part)].annotation if str(part) in fields else None
+        if not (isinstance(inner, type) and issubclass(inner, Strict)):
+            return []
+        model = inner
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+_KINDS = {
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "bool_type": "must be true or false",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+}
+
+
 def _said(item: Any) -> str:
-    text = str(item["msg"]).removeprefix("Value error, ")
+    text = _KINDS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
     given = item["input"]
     if item["type"] == "value_error" or not isinstance(given, str | int | float | bool):
         return text

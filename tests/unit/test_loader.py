@@ -1,0 +1,107 @@
+"""Every error of a scenario file is reported, with its place and the nearest valid word."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from labctl.errors import InvalidScenario
+from labctl.scenario.loader import load, load_all
+from labctl.scenario.model import Scenario
+
+CASES = Path(__file__).parent / "cases"
+SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
+
+
+def problems(path: Path) -> list[str]:
+    """Return the errors of a file, without the folder in front."""
+    with pytest.raises(InvalidScenario) as caught:
+        load(path)
+    return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("case", sorted(CASES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_wrong_file_gives_exactly_these_errors(case: Path) -> None:
+    """Each case stands beside the errors it must give, to the letter."""
+    assert problems(case) == case.with_suffix(".errors").read_text().splitlines()
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_scenario_is_valid(path: Path) -> None:
+    """What ships loads, has a title and a reason, and ends by checking that nothing changed."""
+    scenario = load(path)
+    assert scenario.name == path.stem
+    assert scenario.title
+    assert scenario.why
+    assert scenario.steps[-1].verb == "unchanged"
+
+
+def test_the_errors_of_all_files_come_together() -> None:
+    """Two wrong files give the errors of both."""
+    files = sorted(CASES.glob("*.yaml"))[:2]
+    with pytest.raises(InvalidScenario) as caught:
+        load_all(files)
+    assert {problem.partition(":")[0] for problem in caught.value.problems} == set(map(str, files))
+
+
+def test_no_is_a_string(tmp_path: Path) -> None:
+    """YAML 1.2: the account `no` is called no, not false."""
+    file = tmp_path / "x.yaml"
+    file.write_text("title: t\naccounts: [no]\nsteps: [{disable: {account: no}}]\n")
+    assert load(file).accounts == ("no",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"title: \x00",
+        b"a: [1, 2",
+        b"\t- x",
+        b"{" * 5000,
+        b"&a [*a]",
+        b"? [1]",
+    ],
+)
+def test_what_is_no_scenario_at_all_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    """Empty, binary, cut off or absurdly nested files are errors with a place."""
+    file = tmp_path / "x.yaml"
+    file.write_bytes(content)
+    assert problems(file)[0].startswith("x.yaml:")
+
+
+def test_a_file_that_is_not_there_is_an_error_of_the_file(tmp_path: Path) -> None:
+    """A missing file is told like any other error."""
+    assert "No such file" in problems(tmp_path / "missing.yaml")[0]
+
+
+words = st.sampled_from(
+    ["title", "accounts", "steps", "send", "from", "to", "alice", "{", "}", "[", "]", ": ", "- ",
+     "\n", "  ", "expect", "stage", "RCPT", "reply", "554", "&a", "*a", "!!python/name:os", "no"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.one_of(st.binary(max_size=200), st.lists(words, max_size=60).map("".join).map(str.encode))
+)
+@example(b"title: t\naccounts: [a]\nsteps: [{set: {account: a, status: 1e999}}]")
+def test_whatever_the_file_it_loads_or_says_why(tmp_path: Path, content: bytes) -> None:
+    """No content of a file gives anything but a scenario or InvalidScenario."""
+    file = tmp_path / "x.yaml"
+    file.write_bytes(content)
+    try:
+        found: Scenario | list[str] = load(file)
+    except InvalidScenario as error:
+        found = error.problems
+    assert isinstance(found, Scenario) or all(row.startswith(f"{file}:") for row in found)
+    assert found
+
+
+if __name__ == "__main__":  # writes the .errors files anew: read the difference before committing
+    for each in CASES.glob("*.yaml"):
+        each.with_suffix(".errors").write_text("\n".join(problems(each)) + "\n")
+        sys.stdout.write(f"{each.stem}\n" + each.with_suffix(".errors").read_text())
