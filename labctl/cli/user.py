@@ -82,7 +82,7 @@ def list_(app: App, *, output: str, endpoints_file: Path | None) -> None:
 def show_(
     app: App, *, name: str, only_password: bool, output: str, endpoints_file: Path | None
 ) -> None:
-    """Show one person."""
+    """Show one person: addresses, policy attributes, and what they come to."""
     if only_password:
         account = app.endpoints(endpoints_file).accounts.get(name)
         if account is None:

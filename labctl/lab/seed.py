@@ -50,11 +50,17 @@ def read_seed(path: Path, settings: Settings) -> list[SeedEntry]:
             text = text.replace(default, own)
         parsed = list(LDIFParser(io.BytesIO(text.encode())).parse())
         return [_entry(str(dn), values) for dn, values in parsed]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise HostProblem(f"the seed {path} cannot be used: {error}") from error
 
 
+_REQUIRED = ("uid", "mail", "uidNumber")
+
+
 def _entry(dn: str, values: Mapping[str, Sequence[str]]) -> SeedEntry:
+    missing = [name for name in _REQUIRED if name not in values]
+    if missing:
+        raise ValueError(f"{dn} lacks {', '.join(missing)}")
     return SeedEntry(values["uid"][0], dn, {name: tuple(given) for name, given in values.items()})
 
 

@@ -28,12 +28,12 @@ def load(path: Path) -> Scenario:
     """Read a scenario; raises InvalidScenario with every error of the file."""
     document = read_document(path)
     if document.unreadable:
-        raise InvalidScenario(document.problems)
+        raise _invalid(document)
     header = _header(document)
     steps = _steps(document) if isinstance(document.data, dict) else []
     check_references(document, steps)
     if document.problems or header is None:
-        raise InvalidScenario(sorted(dict.fromkeys(document.problems), key=_line_order))
+        raise _invalid(document)
     return Scenario(
         path=path,
         title=header.title,
@@ -59,6 +59,10 @@ def load_all(paths: Iterable[Path]) -> list[Scenario]:
     if problems:
         raise InvalidScenario(problems)
     return scenarios
+
+
+def _invalid(document: Document) -> InvalidScenario:
+    return InvalidScenario(sorted(dict.fromkeys(document.problems), key=_line_order))
 
 
 def _line_order(problem: str) -> tuple[int, ...]:

@@ -13,16 +13,17 @@ def check_references(document: Document, steps: Sequence[tuple[int, Step]]) -> N
     for number, step in steps:
         path: Path_ = ("steps", number, step.verb)
         for name in step.accounts():
-            if name not in accounts:
+            if accounts is not None and name not in accounts:
                 near = nearest(name, accounts)
                 text = f"account {name!r} is not among `accounts`{near}"
                 document.problem(document.place(path), f"{step.verb}: {text}")
         _check_message(document, path, step, sent)
 
 
-def _announced(document: Document) -> list[str]:
+def _announced(document: Document) -> list[str] | None:
+    """Return the accounts that the header names; None if it names none, which is told already."""
     given = document.data.get("accounts") if isinstance(document.data, dict) else None
-    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
+    return [name for name in given if isinstance(name, str)] if isinstance(given, list) else None
 
 
 def _check_message(document: Document, path: Path_, step: Step, sent: list[str]) -> None:

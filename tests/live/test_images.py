@@ -30,7 +30,7 @@ def test_no_secret_shows_in_inspect_history_or_arguments(lab: LiveLab) -> None:
     for service in SERVICES:
         image = docker_do("inspect", "-f", "{{.Image}}", lab.container(service)).strip()
         shown += docker_do("history", "--no-trunc", image) + docker_do("inspect", image)
-        shown += docker_do("top", lab.container(service), "-eo", "args")
+        shown += docker_do("top", lab.container(service), "-eo", "pid,args")
     shown += lab.run("logs")
     found = [secret for secret in passwords(lab) if secret in shown]
     assert len(passwords(lab)) >= 10
@@ -64,8 +64,8 @@ def test_containers_run_confined(lab: LiveLab, service: str) -> None:
 
 def test_slapd_does_not_run_as_root(lab: LiveLab) -> None:
     """The directory server is an ordinary user once it runs."""
-    rows = docker_do("top", lab.container("openldap"), "-eo", "user,comm").splitlines()[1:]
-    slapd = [row.split()[0] for row in rows if row.split()[1] == "slapd"]
+    rows = docker_do("top", lab.container("openldap"), "-eo", "pid,user,comm").splitlines()[1:]
+    slapd = [row.split()[1] for row in rows if row.split()[2] == "slapd"]
     assert slapd
     assert "root" not in slapd
 

@@ -1,0 +1,258 @@
+"""The lab's files on this host: state, people, seed, certificates, images, ports."""
+
+import datetime as dt
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from dialogue import playing
+
+from labctl.errors import HostProblem, LabNotReady, UsageError
+from labctl.lab import certificates
+from labctl.lab.certificates import Host, ensure_certificates
+from labctl.lab.engine import Engine
+from labctl.lab.images import image_of
+from labctl.lab.people import new_password, password_hash, read_people, write_people
+from labctl.lab.project import Project, port_of, services_of
+from labctl.lab.seed import people_of, read_seed
+from labctl.lab.state import LabFiles, LabRecord, free_slot, lab_names, write_private
+from labctl.protocols.smtp import SmtpConnection
+from labctl.protocols.tls import client_context
+from labctl.settings import MAX_SLOT, SERVICES, Endpoint, Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = ROOT / "scenarios" / "seed.ldif"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings with a state directory of the test's own."""
+    return load_settings(ROOT / "docs", {"LAB_STATE_DIR": str(tmp_path / "state")})
+
+
+def test_a_lab_that_never_came_up_says_how_to_bring_it_up(settings: Settings) -> None:
+    """The hint is the command, with the lab's name where it is not `default`."""
+    with pytest.raises(LabNotReady, match="labctl -n blue up"):
+        LabFiles.of(settings, "blue").require()
+    with pytest.raises(LabNotReady, match="`labctl up`"):
+        LabFiles.of(settings, "default").require()
+
+
+def test_a_damaged_record_is_a_clear_error(settings: Settings) -> None:
+    """Half a file names itself and says what to do."""
+    files = LabFiles.of(settings, "default")
+    files.create()
+    (files.directory / "lab.json").write_text('{"slot": 1')
+    with pytest.raises(HostProblem, match=r"lab\.json"):
+        files.record()
+
+
+def test_private_files_are_private_and_whole(tmp_path: Path) -> None:
+    """Mode 0600 even over a wider file, and no other file is left beside it."""
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["secret"]
+
+
+def test_slots_default_first_and_the_lowest_free_one(settings: Settings) -> None:
+    """`default` has 0; others take the lowest from 1 that no lab has; a removed lab's is free."""
+    for name in ("default", "blue", "red"):
+        files = LabFiles.of(settings, name)
+        slot = free_slot(settings, name)
+        files.create()
+        files.write_record(LabRecord(slot, "hardened"))
+    assert lab_names(settings) == ["blue", "default", "red"]
+    found = [LabFiles.of(settings, name).require().slot for name in ("default", "blue", "red")]
+    assert found == [0, 1, 2]
+    LabFiles.of(settings, "blue").remove()
+    assert free_slot(settings, "green") == 1
+
+
+def test_who_holds_the_lock_is_named(settings: Settings) -> None:
+    """A second process waits, and is told the first one's command and process."""
+    first, second = LabFiles.of(settings, "default"), LabFiles.of(settings, "default")
+    with (
+        first.locked("labctl up"),
+        pytest.raises(HostProblem, match=rf"labctl up \(process {os.getpid()}\)"),
+        second.locked("labctl reset", seconds=0.1),
+    ):
+        pass
+    with second.locked("labctl reset", seconds=0.1):
+        pass
+
+
+def test_secrets_id_changes_with_a_file_and_tells_nothing(settings: Settings) -> None:
+    """A password that is written anew changes it; reading or other files do not."""
+    files = LabFiles.of(settings, "default")
+    files.create()
+    write_private(files.secrets / "postfix.password", "one")
+    before = files.secrets_id()
+    write_private(files.secrets / "accounts.json", "{}")
+    assert files.secrets_id() == before
+    os.utime(files.secrets / "postfix.password", ns=(1, 1))
+    assert files.secrets_id() != before
+    assert "one" not in before
+
+
+def test_ports_never_collide_over_all_slots() -> None:
+    """Each service of each slot has a port of its own, from 2025 up, all below 65,536."""
+    ports = [port_of(service, slot) for slot in range(MAX_SLOT + 1) for service in SERVICES]
+    assert len(set(ports)) == len(ports)
+    assert (port_of("smtp", 0), port_of("ldaps", 0), max(ports) < 65536) == (2025, 2636, True)
+
+
+def test_each_slot_has_a_subnet_and_no_variable_a_secret(settings: Settings) -> None:
+    """The compose variables hold distinct /28 networks, and none of the passwords."""
+    files = LabFiles.of(settings, "default")
+    files.create()
+    write_private(files.secrets / "postfix.password", "geheim-geheim")
+    images = {"postfix": image_of("postfix", ROOT)}
+    subnets = []
+    for slot in (0, 1, 17, MAX_SLOT):
+        project = Project(settings, files, LabRecord(slot, "hardened"), Engine())
+        project.write_env(images)
+        text = files.compose_env.read_text()
+        assert "geheim" not in text
+        subnets.append(next(line for line in text.splitlines() if "LAB_SUBNET=" in line))
+    assert subnets[0] == "LAB_SUBNET=10.213.0.0/28"
+    assert len(set(subnets)) == 4
+
+
+def test_published_everywhere_is_reached_at_loopback(settings: Settings) -> None:
+    """LAB_BIND=0.0.0.0 is no address to connect to."""
+    wide = load_settings(ROOT / "docs", {"LAB_BIND": "0.0.0.0"})  # noqa: S104 - compared
+    assert services_of(wide, 0)["imap"] == Endpoint("127.0.0.1", 2143, "starttls")
+    assert services_of(settings, 1)["imaps"].port == 3993
+
+
+def test_a_hash_is_checked_by_the_standard_and_salted() -> None:
+    """Argon2id in PHC form, as slapd reads it; two hashes of one password differ."""
+    password = new_password()
+    first, second = password_hash(password), password_hash(password)
+    assert first.startswith("{ARGON2}$argon2id$v=19$")
+    assert first != second
+    Argon2id.verify_phc_encoded(password.encode(), first.removeprefix("{ARGON2}"))
+
+
+def test_people_keep_their_passwords_and_new_ones_get_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """A second `up` knows everybody as before; who is new in the seed gets a password."""
+    seed = read_seed(SEED, settings)
+    first = people_of(seed[:2], {})
+    write_people(tmp_path / "accounts.json", first)
+    assert (tmp_path / "accounts.json").stat().st_mode & 0o777 == 0o600
+    known = read_people(tmp_path / "accounts.json")
+    assert known == first
+    second = people_of(seed, known)
+    assert {name: second[name] for name in first} == first
+    passwords = [person.password for person in second.values()]
+    assert len(set(passwords)) == len(seed) == 6
+
+
+def test_the_seed_follows_domain_base_and_attribute_names() -> None:
+    """No default name is left in the seed of a lab that has others."""
+    own = {
+        "LAB_DOMAIN": "example.net",
+        "LAB_BASE_DN": "dc=example,dc=net",
+        "LAB_ATTR_SEND_ALLOWED": "mailSendAllowed",
+        "LAB_ATTR_STATUS": "mailAccountStatus",
+    }
+    seed = read_seed(SEED, load_settings(ROOT / "docs", own))
+    assert seed[0].dn == "uid=alice,ou=users,dc=example,dc=net"
+    assert seed[0].values["mailSendAllowed"] == ("TRUE",)
+    assert "truenorth" not in repr(seed)
+    assert "tnMailSendAllowed" not in repr(seed)
+
+
+@pytest.mark.parametrize("content", ["not ldif", "dn: uid=a\nuid: a\n", "dn: x\n"])
+def test_a_broken_seed_is_a_clear_error(tmp_path: Path, settings: Settings, content: str) -> None:
+    """What cannot be read as people names the file."""
+    path = tmp_path / "seed.ldif"
+    path.write_text(content)
+    with pytest.raises(HostProblem, match=r"seed\.ldif"):
+        people_of(read_seed(path, settings), {})
+
+
+def test_certificates_are_made_once_and_hold_for_their_names(tmp_path: Path) -> None:
+    """Real handshakes: trusted with the CA under each name, refused under another."""
+    host = Host("mail.example.org")
+    assert ensure_certificates(tmp_path, ["postfix"], host) == ["ca", "postfix"]
+    assert ensure_certificates(tmp_path, ["postfix"], host) == []
+    certificate = x509.load_pem_x509_certificate((tmp_path / "postfix.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(names.get_values_for_type(x509.DNSName)) == {
+        "postfix", "mail.example.org", "localhost",
+    }  # fmt: skip
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "postfix.pem", tmp_path / "postfix.key")
+    for name, trusted in (("127.0.0.1", True), ("localhost", True), ("127.0.0.2", False)):
+        script = ["S: 220 ready", "C: ehlo .*", "S: 250 mail", "C: quit", "S: 221 bye"]
+        with playing(script, "tls", context) as server:
+            endpoint = Endpoint(
+                name if name != "127.0.0.2" else "127.0.0.1", server.endpoint.port, "tls"
+            )
+            if trusted:
+                SmtpConnection.open(
+                    "s", endpoint, context=client_context(tmp_path / "ca.pem"), emit=lambda _: None
+                ).close()
+            else:
+                with pytest.raises(LabNotReady):
+                    SmtpConnection.open(
+                        "s", endpoint, context=ssl.create_default_context(), emit=lambda _: None
+                    )
+
+
+def test_certificates_near_their_end_are_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Less than 30 days before its end a server's certificate is made anew, by the same CA."""
+    host = Host("mail.example.org")
+    ensure_certificates(tmp_path, ["postfix"], host)
+    ca = (tmp_path / "ca.pem").read_bytes()
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=certificates.SERVER_DAYS - 29)
+    monkeypatch.setattr(certificates, "_now", lambda: later)
+    assert ensure_certificates(tmp_path, ["postfix"], host) == ["postfix"]
+    assert (tmp_path / "ca.pem").read_bytes() == ca
+
+
+def test_another_host_name_makes_another_certificate(tmp_path: Path) -> None:
+    """A lab whose domain or address changes gets certificates for it."""
+    ensure_certificates(tmp_path, ["postfix"], Host("mail.example.org"))
+    assert ensure_certificates(tmp_path, ["postfix"], Host("mail.example.net")) == ["postfix"]
+    assert ensure_certificates(tmp_path, ["postfix"], Host("mail.example.net", "192.0.2.1")) == [
+        "postfix"
+    ]
+
+
+def test_an_image_is_known_by_the_files_it_is_built_from(tmp_path: Path) -> None:
+    """The tag changes with a file's content, name or x-bit, and not with its age."""
+    context = tmp_path / "images" / "x"
+    context.mkdir(parents=True)
+    file = context / "entrypoint"
+    file.write_text("a")
+    tags = [image_of("x", tmp_path).tag]
+    os.utime(file, (1, 1))
+    assert image_of("x", tmp_path).tag == tags[0]
+    file.chmod(0o755)
+    tags.append(image_of("x", tmp_path).tag)
+    file.write_text("b")
+    tags.append(image_of("x", tmp_path).tag)
+    file.rename(context / "other")
+    tags.append(image_of("x", tmp_path).tag)
+    assert len(set(tags)) == 4
+
+
+@pytest.mark.parametrize("name", ["../x", "", "x" * 40])
+def test_a_lab_cannot_leave_its_directory(settings: Settings, name: str) -> None:
+    """A lab's name is no path."""
+    with pytest.raises(UsageError):
+        LabFiles.of(settings, name)
