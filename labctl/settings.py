@@ -248,6 +248,7 @@ class Settings:
     policy_absent: str = "permit"
     null_sender: str = "deny"
     status_free: bool = False
+    auth_penalty: str = "off"
     relayhost: str = ""
     bind: str = "127.0.0.1"
     slot: int | None = None
@@ -287,6 +288,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         policy_absent=read.choice("LAB_POLICY_ABSENT", "permit", "deny"),
         null_sender=read.choice("LAB_NULL_SENDER", "deny", "allow"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
+        auth_penalty=read.choice("LAB_AUTH_PENALTY", "off", "on"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),
         bind=read.address("LAB_BIND", "127.0.0.1"),
         slot=read.slot("LAB_SLOT"),

@@ -105,6 +105,7 @@ class Project:
             "LAB_POLICY_ABSENT": settings.policy_absent,
             "LAB_NULL_SENDER": settings.null_sender,
             "LAB_STATUS_FREE": "1" if settings.status_free else "0",
+            "LAB_AUTH_PENALTY": settings.auth_penalty,
             "LAB_RELAYHOST": settings.relayhost,
             "LAB_MASQUERADE": "true" if settings.relayhost else "false",
             **{f"LAB_PORT_{name.upper()}": str(port_of(name, slot)) for name in SERVICES},

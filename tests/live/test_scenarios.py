@@ -96,7 +96,7 @@ MUTATIONS = {
     "the null sender is allowed": (
         "anti-spoofing",
         "send",
-        [("main.cf", "s/^hardened_null_sender_policy = .*/hardened_null_sender_policy =/")],
+        [("main.cf", "s/^hardened_null_sender = .*/hardened_null_sender =/")],
     ),
     "mail for outside is not captured": (
         "delivery",

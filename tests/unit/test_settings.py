@@ -40,6 +40,7 @@ STACK = {
         ("LAB_POLICY_ABSENT", "deny", "policy_absent", "deny"),
         ("LAB_NULL_SENDER", "allow", "null_sender", "allow"),
         ("LAB_STATUS_FREE", "1", "status_free", True),
+        ("LAB_AUTH_PENALTY", "on", "auth_penalty", "on"),
         ("LAB_RELAYHOST", "[192.0.2.1]:25", "relayhost", "[192.0.2.1]:25"),
         ("LAB_BIND", "192.0.2.1", "bind", "192.0.2.1"),
         ("LAB_SLOT", "62", "slot", 62),
