@@ -98,7 +98,9 @@ def works_with(lab: LiveLab, extra: Path) -> bool:
         docker_do("restart", "-t", "3", *names)
         return not (lab.ran("up", **env).code or lab.ran("scenario", "delivery", **env).code)
     finally:
+        project = lab.project
         lab.ran("down")
+        docker_do("volume", "rm", *(f"{project}_{name}" for name in ("queue", "mail", "directory")))
 
 
 def kicks(lab: LiveLab) -> bool:
