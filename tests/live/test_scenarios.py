@@ -3,7 +3,15 @@
 import json
 
 import pytest
-from conftest import ROOT, LiveLab
+from conftest import ROOT, LiveLab, docker_do
+
+from labctl.errors import ExpectationFailed
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.protocols.poll import poll
+from labctl.scenario.session import Session
+from labctl.scenario.steps.unchanged import Unchanged
+from labctl.settings import Endpoints
 
 SHIPPED = sorted(path.stem for path in (ROOT / "scenarios").glob("*.yaml"))
 
@@ -141,3 +149,32 @@ def test_a_broken_guarantee_turns_a_scenario_red(scratch: LiveLab, fault: str) -
     assert done.code in (1, 5), done.out
     begun = {e["number"]: e["verb"] for e in events if e["event"] == "step-started"}
     assert begun[red[0]["number"]] == verb, red[0]["reason"]
+
+
+@pytest.mark.parametrize("event", ["reload", "restart", "new configuration"])
+def test_unchanged_notices(scratch: LiveLab, event: str) -> None:
+    """A reload, a restart and a changed configuration each turn the step `unchanged` red."""
+    containers = LabContainers(Engine(), scratch.project)
+    endpoints = Endpoints.from_dict(scratch.json("endpoints", "--secrets"))
+    session = Session(endpoints, "r", lambda _: None, containers=containers)
+    Unchanged().prepare(session)
+    Unchanged().perform(session)
+    match event:
+        case "reload":
+            scratch.must("postfix", "postfix", "reload")
+            poll(lambda: _reloaded(scratch), what="the new queue manager", seconds=30)
+        case "restart":
+            docker_do("restart", "-t", "3", scratch.container("postfix"))
+            poll(lambda: _reloaded(scratch), what="the queue manager", seconds=30)
+        case "new configuration":
+            scratch.must("postfix", "sed", "-i", "s/5.7.1 Sending/5.7.1 sending/", *MAPS)
+    with pytest.raises(ExpectationFailed):
+        Unchanged().perform(session)
+
+
+MAPS = ("/etc/postfix/ldap_login_may_not_send.cf",)
+
+
+def _reloaded(lab: LiveLab) -> bool | None:
+    """Say whether a queue manager runs that has been started after the reload."""
+    return lab.inside("postfix", "fingerprint").code == 0 or None
