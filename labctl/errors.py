@@ -7,6 +7,7 @@
     │   └── SignInRefused     1   wrong name or password
     ├── UsageError            2   the command line or a setting cannot be used
     ├── LabNotReady           3   the lab is not up, or a server does not answer
+    ├── ServerEnded           3   a server ended by itself while it was waited for
     ├── HostProblem           4   this host lacks something: engine, compose, a free port
     ├── DeadlinePassed        5   a wait ended without what it waited for
     └── InvalidScenario       6   a scenario file cannot be used
@@ -64,6 +65,12 @@ class UsageError(LabctlError):
 
 class LabNotReady(LabctlError):
     """The lab is not up, or one of its servers does not answer."""
+
+    exit_code = Exit.NOT_READY
+
+
+class ServerEnded(LabctlError):
+    """A server ended by itself, so that to wait on would be in vain."""
 
     exit_code = Exit.NOT_READY
 

@@ -156,7 +156,11 @@ class _Run:
         return None
 
     def _containers(self) -> "Containers | None":
-        return None if self.endpoints_file else self.app.lab.containers
+        if self.endpoints_file:
+            return None
+        containers = self.app.lab.containers
+        containers.open("postfix", "dovecot")
+        return containers
 
 
 def _all_events(transcripts: Iterable[Path]) -> "Iterator[Event]":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import LabNotReady
 from labctl.lab.engine import Engine
+from labctl.lab.shell import Shell
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -33,26 +34,29 @@ class LabContainers:
     def __init__(self, engine: Engine, project: str) -> None:
         self._engine = engine
         self._project = project
+        self._shells: dict[str, Shell] = {}
 
     def _name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
         return f"{self._project}-{service}-1"
+
+    def open(self, *services: str) -> None:
+        """Open shells in these containers, so that the first command there need not wait."""
+        for service in services:
+            shell = self._shells.get(service)
+            if shell is None or not shell.alive:
+                self._shells[service] = Shell(self._name(service))
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command in a service's container and return its output.
 
         Raises LabNotReady when the container does not run or the command fails.
         """
-        from docker.errors import APIError
-
-        api = self._engine.client.api
+        self.open(service)
         try:
-            made = api.exec_create(self._name(service), list(command))
-            output: bytes = api.exec_start(made["Id"])
-            code = api.exec_inspect(made["Id"])["ExitCode"]
-        except APIError as error:
-            raise LabNotReady(f"{service} does not run: {error.explanation}") from error
-        text = output.decode("utf-8", "backslashreplace")
+            code, text = self._shells[service].run(command)
+        except LabNotReady as error:
+            raise LabNotReady(f"{service} does not run: {error.what}") from error
         if code != 0:
             raise LabNotReady(f"{service}: {command[0]} failed ({code}): {text.strip()}")
         return text
@@ -66,6 +70,16 @@ class LabContainers:
         except APIError as error:
             return f"there is no log: {error.explanation}"
         return lines.decode("utf-8", "backslashreplace")
+
+    def exit_code(self, service: str) -> int | None:
+        """Return how a service's container ended, or None if it runs or there is none."""
+        from docker.errors import NotFound
+
+        try:
+            state = self._engine.client.api.inspect_container(self._name(service))["State"]
+        except NotFound:
+            return None
+        return int(state["ExitCode"]) if state["Status"] in {"exited", "dead"} else None
 
     def states(self) -> list[ServiceState]:
         """Return the state of every service."""

@@ -61,11 +61,7 @@ def ensure_images(engine: Engine, root: Path, progress: Progress) -> dict[str, I
     missing = [image for image in images.values() if not is_present(engine, image.reference)]
     if missing:
         progress.step("base image: looking for debian:12-slim")
-        base = (
-            _stream([str(root / "images" / "base" / "build")], progress.detail)
-            .strip()
-            .splitlines()[-1]
-        )
+        base = _base_image(root, progress.detail)
         for image in missing:
             progress.step(f"building {image.reference}")
             _build(image, base, progress.detail)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from labctl.errors import DeadlinePassed, LabNotReady
+from labctl.errors import DeadlinePassed, LabNotReady, ServerEnded
 from labctl.events import Event
 from labctl.lab.containers import LabContainers
 from labctl.protocols.imap import ImapConnection
@@ -63,18 +63,34 @@ class Waiting:
     def for_all(self, *probes: Probe) -> list[Any]:
         """Wait until all have been seen, side by side; returns what each look returned.
 
-        Raises DeadlinePassed, ending with the last log lines of the service that is missing.
+        Raises DeadlinePassed, or ServerEnded at once when a server has ended by itself; both end
+        with the last log lines of the service that is missing.
         """
         with ThreadPoolExecutor(len(probes)) as pool:
             return list(pool.map(self._for, probes))
 
     def _for(self, probe: Probe) -> Any:
         try:
-            seen = poll(probe.look, what=probe.what, seconds=self.seconds, retry=(LabNotReady,))
-        except DeadlinePassed as error:
-            raise DeadlinePassed(
+            seen = poll(
+                lambda: self._look(probe),
+                what=probe.what,
+                seconds=self.seconds,
+                retry=(LabNotReady,),
+            )
+        except (DeadlinePassed, ServerEnded) as error:
+            raise type(error)(
                 f"{probe.service}: {error.what}",
                 f"The last lines of its log:\n{self.containers.last_lines(probe.service).rstrip()}",
             ) from error
         self.say(f"{probe.service}: {probe.what} seen")
         return seen
+
+    def _look(self, probe: Probe) -> Any:
+        """Look once; whoever does not answer because it has ended is not waited for."""
+        try:
+            return probe.look()
+        except LabNotReady:
+            code = self.containers.exit_code(probe.service)
+            if code is None:
+                raise
+            raise ServerEnded(f"ended by itself with exit status {code}") from None

@@ -56,17 +56,30 @@ def test_no_engine_is_exit_4(state: Path) -> None:
         assert "Docker Engine" in done.err + done.out
 
 
-def test_a_server_that_does_not_come_up_ends_with_its_log(state: Path) -> None:
-    """When a deadline passes, the message ends with the right service's last log lines."""
+def test_a_server_that_hangs_ends_the_wait_with_its_log(lab: LiveLab) -> None:
+    """When a deadline passes, the message names what was awaited, and ends with the log."""
+    docker_do("pause", lab.container("dovecot"))
+    try:
+        done = lab.ran("up", LAB_READY_SECONDS="3")
+    finally:
+        docker_do("unpause", lab.container("dovecot"))
+    assert done.code == 5
+    assert "dovecot: waited 3 s for an IMAP greeting" in done.err
+    assert "The last lines of its log" in done.err
+    lab.run("up")
+
+
+def test_a_server_that_ends_by_itself_is_not_waited_for(state: Path) -> None:
+    """It is told at once, long before the deadline, with the right service's last log lines."""
     lab = bring_up(state, 51, "late")
     try:
         docker_do("rm", "-f", lab.container("dovecot"))
         secret = state / "labs" / "late" / "secrets" / "dovecot.password"
         kept = secret.read_text()
         secret.write_text("")
-        done = lab.ran("up", LAB_READY_SECONDS="3")
-        assert done.code == 5
-        assert "dovecot: waited 3 s for an IMAP greeting" in done.err
+        done = lab.ran("up", LAB_READY_SECONDS="250")
+        assert done.code == 3
+        assert "dovecot: ended by itself with exit status 78" in done.err
         assert "dovecot.password is missing or empty" in done.err
         secret.write_text(kept)
         lab.run("up")

@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import LiveLab, bring_up, docker_do
 
+from labctl.errors import LabNotReady
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.protocols.poll import poll
+
 SERVICES = ("openldap", "postfix", "dovecot")
 
 
@@ -227,3 +232,16 @@ def _make(lab: LiveLab, verb: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_a_shell_that_was_lost_with_its_container_is_opened_anew(scratch: LiveLab) -> None:
+    """After a restart the next command works, in the same process; of one that is away, the
+    engine's reason is told.
+    """
+    containers = LabContainers(Engine(), scratch.project)
+    before = containers.execute("dovecot", ["cat", "/proc/1/stat"])
+    docker_do("kill", scratch.container("dovecot"))
+    with pytest.raises(LabNotReady, match="dovecot does not run"):
+        poll(lambda: containers.execute("dovecot", ["true"]) and None, what="the end", seconds=10)
+    docker_do("start", scratch.container("dovecot"))
+    assert containers.execute("dovecot", ["cat", "/proc/1/stat"]) != before
