@@ -1,7 +1,8 @@
 """When a lab counts as up: each server has answered in its own protocol, and the next behind it."""
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,10 @@ def delivers(containers: LabContainers) -> bool:
     return containers.execute("postfix", ["lmtp-path"]).strip() != ""
 
 
+class _GivenUp(Exception):
+    """Another probe has failed already: that one tells why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """How long to wait for a lab's servers (seconds), and whom to tell."""
@@ -66,17 +71,26 @@ class Waiting:
         Raises DeadlinePassed, or ServerEnded at once when a server has ended by itself; both end
         with the last log lines of the service that is missing.
         """
+        given_up = threading.Event()
         with ThreadPoolExecutor(len(probes)) as pool:
-            return list(pool.map(self._for, probes))
+            waits = [pool.submit(self._for, probe, given_up) for probe in probes]
+            try:
+                wait(waits, return_when=FIRST_EXCEPTION)
+            finally:
+                given_up.set()  # after a failure, or an interrupt, nobody waits on
+        errors = [error for each in waits if (error := each.exception()) is not None]
+        if errors:
+            raise next((error for error in errors if not isinstance(error, _GivenUp)), errors[0])
+        return [each.result() for each in waits]
 
-    def _for(self, probe: Probe) -> Any:
+    def _for(self, probe: Probe, given_up: threading.Event) -> Any:
+        def look() -> Any:
+            if given_up.is_set():
+                raise _GivenUp
+            return self._look(probe)
+
         try:
-            seen = poll(
-                lambda: self._look(probe),
-                what=probe.what,
-                seconds=self.seconds,
-                retry=(LabNotReady,),
-            )
+            seen = poll(look, what=probe.what, seconds=self.seconds, retry=(LabNotReady,))
         except (DeadlinePassed, ServerEnded) as error:
             raise type(error)(
                 f"{probe.service}: {error.what}",

@@ -77,7 +77,7 @@ def test_a_server_that_ends_by_itself_is_not_waited_for(state: Path) -> None:
         secret = state / "labs" / "late" / "secrets" / "dovecot.password"
         kept = secret.read_text()
         secret.write_text("")
-        done = lab.ran("up", LAB_READY_SECONDS="250")
+        done = lab.ran("up", LAB_READY_SECONDS="3600")
         assert done.code == 3
         assert "dovecot: ended by itself with exit status 78" in done.err
         assert "dovecot.password is missing or empty" in done.err
