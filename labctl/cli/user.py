@@ -162,6 +162,17 @@ def offboard(app: App, *, name: str, endpoints_file: Path | None) -> None:
 
 @user.command()
 @click.argument("name")
+@pass_app
+def kick(app: App, *, name: str) -> None:
+    """Close somebody's open IMAP and SMTP sessions; signing in anew is not prevented."""
+    with _open(app, None) as directory:
+        login = directory.person(name).first("uid") or name
+    imap, smtp = app.lab.containers.kick(login)
+    click.echo(f"{name}: {imap} IMAP and {smtp} SMTP sessions closed.")
+
+
+@user.command()
+@click.argument("name")
 @click.option("--alias", "aliases", multiple=True, help="A secondary address; may be repeated.")
 @pass_app
 def add(app: App, *, name: str, aliases: tuple[str, ...]) -> None:

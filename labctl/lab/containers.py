@@ -99,6 +99,20 @@ class LabContainers:
         output = self.execute("dovecot", ["maildirs", "find", account, message_id])
         return tuple(output.split())
 
+    def kick(self, login: str) -> tuple[int, int]:
+        """Close somebody's open sessions; returns how many of IMAP, and how many processes of
+        Postfix that he was the last to sign in to.
+        """
+        rows = [row.split() for row in self.execute("dovecot", ["sessions", login]).splitlines()]
+        submissions = [process for kind, process in rows if kind == "submission"]
+        imaps = sum(kind == "imap" for kind, _ in rows)
+        if imaps:
+            self.execute("dovecot", ["doveadm", "kick", login])
+        if not submissions:
+            return imaps, 0
+        ended = self.execute("postfix", ["hang-up", *submissions])
+        return imaps, len(ended.split())
+
     def swaks(self) -> tuple[str, ...]:
         """Return the command that runs the Postfix image's swaks."""
         return ("docker", "exec", "-i", self._name("postfix"), "swaks")

@@ -11,6 +11,7 @@ from typing import Self
 
 from labctl.errors import LabNotReady, SignInRefused
 from labctl.events import Emit
+from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
 from labctl.settings import Endpoint, Secret
 
@@ -156,6 +157,10 @@ class ImapConnection:
 
     def _lost(self, error: Exception) -> LabNotReady:
         return LabNotReady(f"{self._client.tap.peer} broke off: {_said(error)}")
+
+    def hung_up(self, seconds: float) -> bool:
+        """Say whether the server closes the session by itself within so many seconds."""
+        return hung_up(self._client.sock, seconds)
 
     def close(self) -> None:
         """Say LOGOUT if anyone listens, and hang up."""

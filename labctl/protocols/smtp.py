@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from labctl.errors import LabNotReady
 from labctl.events import Emit
+from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
 from labctl.settings import Endpoint, Secret
 
@@ -125,6 +126,7 @@ class SmtpConnection:
     def __init__(self, client: _TappedSmtp) -> None:
         self._client = client
         self.closed = False
+        self.login: str | None = None  # who signed in
 
     @classmethod
     def open(
@@ -157,7 +159,9 @@ class SmtpConnection:
     def sign_in(self, login: str, password: Secret) -> Outcome:
         """Authenticate with SASL PLAIN (RFC 4616); the outcome's stage is AUTH."""
         token = base64.b64encode(f"\0{login}\0{password.reveal()}".encode()).decode()
-        return self._command(Stage.AUTH, "AUTH", f"PLAIN {token}")
+        outcome = self._command(Stage.AUTH, "AUTH", f"PLAIN {token}")
+        self.login = login if outcome.reply.ok else None
+        return outcome
 
     def submit(self, envelope: Envelope, content: bytes) -> Outcome:
         """Send one message; returns at the first refusal, after which the session is reset.
@@ -204,6 +208,12 @@ class SmtpConnection:
     def _lost(self, stage: Stage, error: Exception) -> LabNotReady:
         self.close()
         return LabNotReady(f"{self._client.tap.peer} broke off at {stage}: {error}")
+
+    def hung_up(self, seconds: float) -> bool:
+        """Say whether the server closes the session by itself within so many seconds."""
+        if not self.closed and self._client.sock is not None:
+            self.closed = hung_up(self._client.sock, seconds)
+        return self.closed
 
     def close(self) -> None:
         """Say QUIT if anyone listens, and hang up."""

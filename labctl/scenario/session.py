@@ -29,6 +29,11 @@ class Containers(Protocol):
     def mail_files(self, account: str, message_id: str) -> tuple[str, ...]:
         """Return the files of the account's Maildir that hold the message: `new/…`, `cur/…`."""
 
+    def kick(self, login: str) -> tuple[int, int]:
+        """Close somebody's open sessions; returns how many of IMAP, and how many processes of
+        Postfix that he was the last to sign in to.
+        """
+
     def swaks(self) -> tuple[str, ...]:
         """Return the command that runs swaks beside the servers, without its options."""
 
@@ -134,6 +139,21 @@ class Session:
             connection.sign_in(account.login, account.password)
             self._mailboxes[name] = connection
         return self._mailboxes[name]
+
+    def closed_by_server(self, name: str) -> dict[str, bool]:
+        """Say of each session that the run holds open for an account whether the server closes it
+        within the time to wait; what is closed is opened anew when it is next needed.
+        """
+        login, ended = self.account(name).login, {}
+        for label, connection in self._submissions.items():
+            if connection.login == login and not connection.closed:
+                ended[f"SMTP session {label}"] = connection.hung_up(self.wait_seconds)
+        if name in self._mailboxes and self._mailboxes[name].hung_up(self.wait_seconds):
+            self._mailboxes.pop(name).close()
+            ended["IMAP session"] = True
+        elif name in self._mailboxes:
+            ended["IMAP session"] = False
+        return ended
 
     def directory(self) -> Directory:
         """Return the directory, bound as the policy-admin, opened once in a run."""

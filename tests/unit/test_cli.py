@@ -11,7 +11,7 @@ import pytest
 from labctl.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-USER = ("list", "show", "set", "disable", "enable", "offboard", "add", "remove")
+USER = ("list", "show", "set", "disable", "enable", "offboard", "kick", "add", "remove")
 
 
 def labctl(*arguments: str, state: Path, **env: str) -> subprocess.CompletedProcess[str]:
