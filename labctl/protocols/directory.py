@@ -22,6 +22,7 @@ from labctl.settings import Attributes, Endpoints, Login
 TIMEOUT = 10  # seconds, to connect and for each answer
 
 PEOPLE = "(objectClass=tnPolicyAccount)"
+Via = Literal["ldaps", "starttls", "clear"]
 Values = Mapping[str, Sequence[str]]
 
 
@@ -73,13 +74,16 @@ class Directory:
         self.attributes = attributes
 
     @classmethod
-    def open(cls, endpoints: Endpoints, login: Login | None, *, emit: Emit) -> Self:
-        """Bind over TLS, certificate verified.
+    def open(
+        cls, endpoints: Endpoints, login: Login | None, *, emit: Emit, via: Via | None = None
+    ) -> Self:
+        """Bind over TLS, certificate verified. `via` chooses the way (None: LDAPS where there is
+        one); a login without a name binds as nobody (RFC 4513 §5.1.1).
 
         Raises LabNotReady when the directory does not answer, SignInRefused when it refuses the
         name or password, UsageError when the endpoints name no directory or no such account.
         """
-        service = "ldaps" if "ldaps" in endpoints.services else "ldap"
+        service = "ldaps" if via in {None, "ldaps"} and "ldaps" in endpoints.services else "ldap"
         endpoint = endpoints.services.get(service)
         if endpoint is None or login is None:
             raise UsageError(
@@ -102,15 +106,15 @@ class Directory:
         )
         connection = ldap3.Connection(
             server,
-            user=login.name,
-            password=login.password.reveal(),
+            user=login.name or None,
+            password=login.password.reveal() or None,
             raise_exceptions=True,
             receive_timeout=TIMEOUT,
         )
-        tap.note(f"binding to {service}://{endpoint} as {login.name}")
+        tap.note(f"binding to {service}://{endpoint} as {login.name or 'nobody'}")
         try:
             connection.open()
-            if endpoint.tls == "starttls":
+            if endpoint.tls == "starttls" and via != "clear":
                 connection.start_tls()
             connection.bind()
         except (ldap.LDAPException, OSError) as error:

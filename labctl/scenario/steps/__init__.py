@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from labctl.scenario.model import Step
 from labctl.scenario.steps.authenticate import Authenticate
+from labctl.scenario.steps.directory import AsSomebody
 from labctl.scenario.steps.kick import Kick
 from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
 from labctl.scenario.steps.receive import Receive
@@ -23,6 +24,7 @@ TABLE: Mapping[str, type[Step]] = {
         Enable,
         Offboard,
         Set,
+        AsSomebody,
         Unchanged,
     )
 }
