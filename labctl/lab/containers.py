@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import LabNotReady
 from labctl.lab.engine import Engine
+from labctl.lab.faults import Kind, inflict, mend
 from labctl.lab.shell import Shell
 
 if TYPE_CHECKING:
@@ -112,6 +113,22 @@ class LabContainers:
             return imaps, 0
         ended = self.execute("postfix", ["hang-up", *submissions])
         return imaps, len(ended.split())
+
+    def inflict(self, service: str, kind: Kind) -> None:
+        """Stop, kill or freeze a server."""
+        inflict(self._container(service), kind)
+
+    def mend(self, service: str, seconds: float) -> None:
+        """Let a server run again, and see its own check pass within so many seconds."""
+        mend(self, self._container(service), service, seconds)
+
+    def _container(self, service: str) -> "Container":
+        from docker.errors import NotFound
+
+        try:
+            return self._engine.client.containers.get(self._name(service))
+        except NotFound as error:
+            raise LabNotReady(f"there is no {service}: {error.explanation}") from error
 
     def swaks(self) -> tuple[str, ...]:
         """Return the command that runs the Postfix image's swaks."""

@@ -20,6 +20,7 @@ TIMEOUT = 30.0  # seconds; above the 10 s within which a lab answers 4xx when a 
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")  # RFC 3463 §2
 _FINAL_ERROR = 400
+_PERMANENT = 500
 _READY = 220  # RFC 5321 §4.3.1
 _CLOSING = 421  # RFC 5321 §3.8
 
@@ -56,6 +57,11 @@ class Reply:
     def ok(self) -> bool:
         """Say whether the server went along (2xx or 3xx)."""
         return self.code < _FINAL_ERROR
+
+    @property
+    def temporary(self) -> bool:
+        """Say whether it is a refusal that invites to try again (RFC 5321 §4.2.1: 4yz)."""
+        return _FINAL_ERROR <= self.code < _PERMANENT
 
     def codes(self) -> str:
         """Return the code and the enhanced code, such as `554 5.7.1`."""

@@ -43,6 +43,7 @@ def _as_text(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Line = Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=998)]
+Seconds = Annotated[float, Field(gt=0, le=600)]
 ReplyText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_reply)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 

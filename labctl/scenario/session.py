@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 from labctl.errors import ExpectationFailed, LabctlError, UsageError
 from labctl.events import Check, Command, Emit, Event
@@ -33,6 +33,12 @@ class Containers(Protocol):
         """Close somebody's open sessions; returns how many of IMAP, and how many processes of
         Postfix that he was the last to sign in to.
         """
+
+    def inflict(self, service: str, kind: Literal["stop", "kill", "pause"]) -> None:
+        """Stop, kill or freeze a server."""
+
+    def mend(self, service: str, seconds: float) -> None:
+        """Let a server run again, and see its own check pass within so many seconds."""
 
     def swaks(self) -> tuple[str, ...]:
         """Return the command that runs swaks beside the servers, without its options."""

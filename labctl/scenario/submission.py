@@ -2,26 +2,43 @@
 
 import re
 import shlex
+from contextlib import suppress
 
+from labctl.errors import DeadlinePassed
+from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.scenario.messages import Route, Sent
 from labctl.scenario.model import Expect
 from labctl.scenario.session import Session
 
 
-def transact(session: Session, sent: Sent, expect: Expect) -> None:
-    """Send, and check stage, codes and text of the reply that decided.
+def transact(session: Session, sent: Sent, expect: Expect, within: float | None) -> None:
+    """Send, and check stage, codes and text of the reply that decided. With `within` (seconds) a
+    temporary refusal (4xx) is tried again until then, as any mail client would.
 
     Raises ExpectationFailed when they are not as expected.
     """
     session.show_command(swaks_command(session, sent))
-    outcome = _submit(session, sent)
+    outcome = _submit(session, sent) if within is None else _retried(session, sent, within)
     met = expect.codes_met(outcome)
     if met and expect.text is not None:
         text = outcome.reply.text
         found = re.search(expect.text, text) is not None
         session.check("text", expected=f"/{expect.text}/", seen=text, ok=found)
     session.check("reply", expected=str(expect), seen=str(outcome), ok=met)
+
+
+def _retried(session: Session, sent: Sent, seconds: float) -> Outcome:
+    """Submit until the reply is no temporary refusal, or the time is over; returns the last."""
+    outcomes: list[Outcome] = []
+
+    def attempt() -> bool | None:
+        outcomes.append(_submit(session, sent))
+        return None if outcomes[-1].reply.temporary else True
+
+    with suppress(DeadlinePassed):
+        poll(attempt, what="no temporary refusal", seconds=seconds, pause=0.02)
+    return outcomes[-1]
 
 
 def _submit(session: Session, sent: Sent) -> Outcome:

@@ -46,6 +46,23 @@ def test_nobody_sends_nothing_bounces_and_it_recovers(scratch: LiveLab, tmp_path
     scratch.run("send", *STRANGER)
 
 
+def test_a_fault_is_healed_when_the_run_ends_before(scratch: LiveLab, tmp_path: Path) -> None:
+    """A run that fails while a server is away leaves it running, so that people send again."""
+    file = tmp_path / "broken.yaml"
+    for kind in ("stop", "kill", "pause"):
+        file.write_text(
+            "title: The directory is away\naccounts: [alice, bob]\nsteps:\n"
+            f"  - fault: {{service: openldap, kind: {kind}}}\n"
+            "  - send: {from: alice, to: bob}\n"
+        )
+        events = scratch.verdicts(str(file), code=1)
+        assert events[-1]["verdict"] == "failed"
+        assert [event["verb"] for event in events if event.get("undo") and "verb" in event] == [
+            "fault"
+        ]
+        scratch.run("send", "--from", "alice", "--to", "bob")
+
+
 def can_sign_in(endpoints: Endpoints) -> bool:
     """Say whether a person signs in; anything but yes has to be temporary."""
     context, alice = client_context(endpoints.ca_file), endpoints.accounts["alice"]

@@ -1,7 +1,7 @@
 """A small real server for the clients' tests: it plays a script on a loopback socket.
 
 A script is a list of lines: `S: text` is sent, `C: regex` must match the line that comes, `TLS`
-begins TLS, `HANGUP` closes. What did not go by the script is in `Server.complaints`.
+begins TLS, `MESSAGE` reads up to the dot, `HANGUP` closes. What did not go by the script is in `Server.complaints`.
 """
 
 import re
@@ -99,5 +99,8 @@ def _converse(
             file.close()
             connection = stack.enter_context(context.wrap_socket(connection, server_side=True))
             file = stack.enter_context(connection.makefile("rb"))
+        elif kind == "MESSAGE":
+            while file.readline() not in (b".\r\n", b""):
+                pass
         elif kind == "HANGUP":
             return

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from labctl.scenario.messages import compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Name, Step
+from labctl.scenario.model import ACCEPTED, Expect, Name, Seconds, Step
 from labctl.scenario.session import Session
 from labctl.scenario.submission import transact
 
@@ -21,6 +21,7 @@ class Resend(Step):
 
     message: Name
     name: Name | None = Field(default=None, alias="as")
+    within: Seconds | None = None
     expect: Expect = ACCEPTED
 
     def names(self) -> str | None:
@@ -42,4 +43,4 @@ class Resend(Step):
         message = compose(message_id(name, session.run), earlier.message.draft)
         sent = replace(earlier, message=message)
         session.messages[name] = sent
-        transact(session, sent, self.expect)
+        transact(session, sent, self.expect, self.within)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from labctl.protocols.smtp import Envelope
 from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Step
+from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Seconds, Step
 from labctl.scenario.names import account_of
 from labctl.scenario.session import Session
 from labctl.scenario.submission import transact
@@ -21,6 +21,7 @@ class Send(Step):
     `from` is an account, which signs in on submission, or an address outside, which sends through
     the relay. `envelope_from` and `header_from` say another sender than one's own ("" is the null
     sender). `session` names an SMTP session that stays open for later steps of the same name.
+    With `within` (seconds) a temporary refusal is tried again until then.
     """
 
     verb: ClassVar[str] = "send"
@@ -34,6 +35,7 @@ class Send(Step):
     envelope_from: Line | None = None
     header_from: Line | None = None
     session: Name | None = None
+    within: Seconds | None = None
     expect: Expect = ACCEPTED
 
     @property
@@ -68,7 +70,7 @@ class Send(Step):
         message = compose(message_id(name, session.run), draft)
         sent = Sent(message, Envelope(envelope_from, recipients), self._route())
         session.messages[name] = sent
-        transact(session, sent, self.expect)
+        transact(session, sent, self.expect, self.within)
 
     def _route(self) -> Route:
         outsider = "@" in self.sender

@@ -1,0 +1,42 @@
+"""Breaking a server of the lab on purpose, and mending it."""
+
+from typing import TYPE_CHECKING, Literal
+
+from labctl.errors import LabNotReady
+from labctl.protocols.poll import poll
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+    from labctl.lab.containers import LabContainers
+
+Kind = Literal["stop", "kill", "pause"]
+_GRACE = 5  # seconds that a server has to stop by itself
+
+
+def inflict(container: "Container", kind: Kind) -> None:
+    """Stop a server in an orderly way, kill it, or freeze it in the middle of what it does."""
+    if kind == "stop":
+        container.stop(timeout=_GRACE)
+    elif kind == "kill":
+        container.kill()
+    else:
+        container.pause()
+
+
+def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
+    """Let a server run again, and see its own check pass; one that runs is left as it is.
+
+    Raises DeadlinePassed when it does not come back within so many seconds.
+    """
+    container.reload()
+    if container.status == "paused":
+        container.unpause()
+    elif container.status != "running":
+        container.start()
+    poll(
+        lambda: containers.execute(service, ["healthcheck"]) is not None or None,
+        what=f"{service} to be well again",
+        seconds=seconds,
+        retry=(LabNotReady,),
+    )

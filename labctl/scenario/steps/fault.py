@@ -1,0 +1,56 @@
+"""The verbs `fault` and `heal`: a server is taken away, and comes back."""
+
+from functools import partial
+from typing import ClassVar, Literal
+
+from labctl.scenario.model import Step
+from labctl.scenario.session import Containers, Session, Skipped, Undo
+
+Service = Literal["openldap", "postfix", "dovecot"]
+_HEAL_SECONDS = 30.0
+
+
+class Fault(Step):
+    """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs.
+
+    Healed at the end at the latest. Needs the lab's containers; skipped elsewhere.
+    """
+
+    verb: ClassVar[str] = "fault"
+
+    service: Service
+    kind: Literal["stop", "kill", "pause"] = "stop"
+
+    def summary(self) -> str:
+        """Say what happens to which server."""
+        return f"{self.kind} {self.service}"
+
+    def perform(self, session: Session) -> None:
+        """Do it; before, see to it that it is healed."""
+        containers = _containers(session)
+        heal = partial(containers.mend, self.service, _HEAL_SECONDS)
+        undo = Undo(session.number, self.verb, f"{self.service} runs", heal)
+        session.undos.append(undo)
+        containers.inflict(self.service, self.kind)
+
+
+class Heal(Step):
+    """Let a server run again, and see its own check pass."""
+
+    verb: ClassVar[str] = "heal"
+
+    service: Service
+
+    def summary(self) -> str:
+        """Say which server comes back."""
+        return f"{self.service} comes back"
+
+    def perform(self, session: Session) -> None:
+        """Do it."""
+        _containers(session).mend(self.service, _HEAL_SECONDS)
+
+
+def _containers(session: Session) -> Containers:
+    if session.containers is None:
+        raise Skipped("needs the lab's own containers")
+    return session.containers
