@@ -1,7 +1,8 @@
 """A small real server for the clients' tests: it plays a script on a loopback socket.
 
 A script is a list of lines: `S: text` is sent, `C: regex` must match the line that comes, `TLS`
-begins TLS, `MESSAGE` reads up to the dot, `HANGUP` closes. What did not go by the script is in `Server.complaints`.
+begins TLS, `MESSAGE` reads up to the dot, `HANGUP` closes. What did not go by the script is in
+`Server.complaints`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""`within`: a temporary refusal is tried again, a permanent one is not, and the last reply counts."""
+"""`within`: a temporary refusal is tried again, a permanent one is not; the last reply counts."""
 
 from collections.abc import Sequence
 
