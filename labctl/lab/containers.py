@@ -115,8 +115,8 @@ class LabContainers:
         return imaps, len(ended.split())
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server."""
-        inflict(self._container(service), kind)
+        """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""
+        inflict(self, self._container(service), service, kind)
 
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""

@@ -10,13 +10,17 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause"]
+Kind = Literal["stop", "kill", "pause", "deny"]
 _GRACE = 5  # seconds that a server has to stop by itself
 
 
-def inflict(container: "Container", kind: Kind) -> None:
-    """Stop a server in an orderly way, kill it, or freeze it in the middle of what it does."""
-    if kind == "stop":
+def inflict(containers: "LabContainers", container: "Container", service: str, kind: Kind) -> None:
+    """Stop a server in an orderly way, kill it, freeze it in the middle of what it does, or let
+    the directory hide the policy from Postfix.
+    """
+    if kind == "deny":
+        containers.execute(service, ["hide-policy", "on"])
+    elif kind == "stop":
         container.stop(timeout=_GRACE)
     elif kind == "kill":
         container.kill()
@@ -40,3 +44,5 @@ def mend(containers: "LabContainers", container: "Container", service: str, seco
         seconds=seconds,
         retry=(LabNotReady,),
     )
+    if service == "openldap":
+        containers.execute(service, ["hide-policy", "off"])

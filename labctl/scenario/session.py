@@ -19,6 +19,8 @@ from labctl.scenario.messages import Sent
 from labctl.scenario.names import account_of, address_of
 from labctl.settings import Account, Endpoint, Endpoints
 
+Kind = Literal["stop", "kill", "pause", "deny"]
+
 
 class Containers(Protocol):
     """What a step can ask of the lab's own containers, and of no foreign stack."""
@@ -34,8 +36,8 @@ class Containers(Protocol):
         Postfix that he was the last to sign in to.
         """
 
-    def inflict(self, service: str, kind: Literal["stop", "kill", "pause"]) -> None:
-        """Stop, kill or freeze a server."""
+    def inflict(self, service: str, kind: Kind) -> None:
+        """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""
 
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""

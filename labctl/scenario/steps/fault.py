@@ -3,15 +3,18 @@
 from functools import partial
 from typing import ClassVar, Literal
 
+from pydantic import model_validator
+
 from labctl.scenario.model import Step
-from labctl.scenario.session import Containers, Session, Skipped, Undo
+from labctl.scenario.session import Containers, Kind, Session, Skipped, Undo
 
 Service = Literal["openldap", "postfix", "dovecot"]
 _HEAL_SECONDS = 30.0
 
 
 class Fault(Step):
-    """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs.
+    """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs; `deny` leaves the
+    directory running, but hides the policy attributes from Postfix.
 
     Healed at the end at the latest. Needs the lab's containers; skipped elsewhere.
     """
@@ -19,7 +22,13 @@ class Fault(Step):
     verb: ClassVar[str] = "fault"
 
     service: Service
-    kind: Literal["stop", "kill", "pause"] = "stop"
+    kind: Kind = "stop"
+
+    @model_validator(mode="after")
+    def _who_can_deny(self) -> "Fault":
+        if self.kind == "deny" and self.service != "openldap":
+            raise ValueError("only openldap can deny")
+        return self
 
     def summary(self) -> str:
         """Say what happens to which server."""
