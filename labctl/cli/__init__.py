@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "report": "scenario",
     "doctor": "host",
     "version": "host",
+    "prove": "prove",
     "completion": "host",
 }
 

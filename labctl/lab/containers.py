@@ -122,6 +122,10 @@ class LabContainers:
         """Let a server run again, and see its own check pass within so many seconds."""
         mend(self, self._container(service), service, seconds)
 
+    def restart(self, service: str) -> None:
+        """Start a server anew."""
+        self._container(service).restart(timeout=2)
+
     def _container(self, service: str) -> "Container":
         from docker.errors import NotFound
 

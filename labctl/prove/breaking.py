@@ -1,0 +1,56 @@
+"""Putting a mutation into running servers; a start renders all anew, so to mend is to restart."""
+
+from collections.abc import Sequence
+
+from labctl.errors import LabNotReady
+from labctl.lab.containers import LabContainers
+from labctl.protocols.poll import poll
+from labctl.prove.mutation import ConfigChange, Edit, Mutation
+
+_RELOAD_SECONDS = 30.0
+# Postfix waits for files that are younger than two seconds.
+_WRITE = 'printf %s "$1" >"$2" && touch -d "5 seconds ago" "$2"'
+
+
+def break_lab(containers: LabContainers, mutation: Mutation, base_dn: str) -> None:
+    """Make the changes, and let the servers read them.
+
+    Raises UsageError where one changes nothing, LabNotReady where a server does not take it.
+    """
+    for change in mutation.changes:
+        if isinstance(change, ConfigChange):
+            _configure(containers, change.ldif.replace("BASE", base_dn))
+        else:
+            _edit(containers, change)
+    if "dovecot" in mutation.services:
+        containers.execute("dovecot", ["doveadm", "reload"])
+    if "postfix" in mutation.services:
+        _reload_postfix(containers)
+
+
+def mend_lab(containers: LabContainers, services: Sequence[str]) -> None:
+    """Start the servers anew, with what their images say."""
+    for service in services:
+        containers.restart(service)
+
+
+def _reload_postfix(containers: LabContainers) -> None:
+    """Reload, and see the queue manager replaced: what comes after meets the new configuration."""
+    before = containers.fingerprint()["qmgr.pid"]
+    containers.execute("postfix", ["postfix", "reload"])
+    poll(
+        lambda: containers.fingerprint().get("qmgr.pid") != before or None,
+        what="Postfix to have read its configuration",
+        seconds=_RELOAD_SECONDS,
+        retry=(LabNotReady,),
+    )
+
+
+def _edit(containers: LabContainers, edit: Edit) -> None:
+    text = containers.execute(edit.service, ["cat", edit.path])
+    containers.execute(edit.service, ["sh", "-c", _WRITE, "write", edit.applied(text), edit.path])
+
+
+def _configure(containers: LabContainers, ldif: str) -> None:
+    modify = "printf '%s\\n' \"$1\" | ldapmodify -Q -Y EXTERNAL -H ldapi:///"
+    containers.execute("openldap", ["sh", "-c", modify, "modify", ldif])
