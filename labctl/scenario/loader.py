@@ -3,15 +3,16 @@
 Each error is `path:line:column: what is wrong`, with the nearest valid word where one is near.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from labctl.errors import InvalidScenario
+from labctl.scenario.cases import PROFILES, Row, rows, written_out
 from labctl.scenario.document import Document, Path_, nearest, read_document
-from labctl.scenario.model import Line, Name, Needs, Scenario, Step, Strict
+from labctl.scenario.model import Case, Line, Name, Needs, Profile, Scenario, Step, Strict
 from labctl.scenario.references import check_references
 from labctl.scenario.steps import TABLE
 
@@ -21,7 +22,15 @@ class _Header(Strict):
     why: str = ""
     accounts: tuple[Name, ...]
     needs: Needs = Needs()
+    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    cases: list[Any] | None = None
     steps: list[Any]
+
+
+class _Case(Strict):
+    name: Annotated[Line, Field(min_length=1)]
+    needs: Needs = Needs()
+    open: Profile | None = None
 
 
 def load(path: Path) -> Scenario:
@@ -30,8 +39,9 @@ def load(path: Path) -> Scenario:
     if document.unreadable:
         raise _invalid(document)
     header = _header(document)
-    steps = _steps(document) if isinstance(document.data, dict) else []
-    check_references(document, steps)
+    tabled = header is not None and header.cases is not None
+    cases = _cases(document) if tabled else ()
+    steps = () if tabled or not isinstance(document.data, dict) else _checked_steps(document)
     if document.problems or header is None:
         raise _invalid(document)
     return Scenario(
@@ -40,7 +50,8 @@ def load(path: Path) -> Scenario:
         why=header.why,
         needs=header.needs,
         accounts=header.accounts,
-        steps=tuple(step for _, step in steps),
+        steps=steps,
+        cases=cases,
         account_positions=tuple(
             "{}:{}:{}".format(path, *document.place(("accounts", i)))
             for i in range(len(header.accounts))
@@ -81,6 +92,40 @@ def _header(document: Document) -> _Header | None:
     if not header.steps:
         document.problem(document.place(("steps",)), "there is no step: nothing would be checked")
     return header
+
+
+def _cases(document: Document) -> tuple[Case, ...]:
+    found = rows(document)
+    if not found:
+        document.problem(document.place(("cases",)), "there is no case: nothing would be checked")
+    if document.problems:  # the steps could not be written out in full
+        return ()
+    names: dict[str, Path_] = {}
+    return tuple(case for row in found if (case := _case(document, row, names)) is not None)
+
+
+def _case(document: Document, row: Row, names: dict[str, Path_]) -> Case | None:
+    try:
+        own = _Case.model_validate(row.own)
+    except ValidationError as error:
+        _report(document, row.path, error, _Case)
+        return None
+    if own.name in names:
+        line = document.place(names[own.name])[0]
+        text = f"the name {own.name!r} is already taken, on line {line}"
+        document.problem(document.place((*row.path, "name")), text)
+    names.setdefault(own.name, row.path)
+    steps = {
+        profile: _checked_steps(written_out(document, row, profile))
+        for profile in (PROFILES if row.differs else PROFILES[:1])
+    }
+    return Case(own.name, own.needs, own.open, steps)
+
+
+def _checked_steps(document: Document) -> tuple[Step, ...]:
+    steps = _steps(document)
+    check_references(document, steps)
+    return tuple(step for _, step in steps)
 
 
 def _steps(document: Document) -> list[tuple[int, Step]]:

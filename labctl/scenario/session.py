@@ -66,6 +66,17 @@ class Session:
     _directory: Directory | None = None
     _restored: set[str] = field(default_factory=set)
 
+    def for_case(self, number: int) -> "Session":
+        """Return a session of its own for a case: the same stack, and nothing left open or said."""
+        return Session(
+            self.endpoints,
+            f"{self.run}.{number}",
+            self.listener,
+            self.wait_seconds,
+            self.containers,
+            fingerprint=self.fingerprint,
+        )
+
     def emit(self, event: Event) -> None:
         """Pass an event on to whoever listens now."""
         self.listener(event)
@@ -105,16 +116,20 @@ class Session:
         """The TLS context that trusts the stack's CA."""
         return client_context(self.endpoints.ca_file)
 
-    def smtp(self, service: str) -> SmtpConnection:
+    def smtp(self, service: str, *, greet: bool = True) -> SmtpConnection:
         """Open a new SMTP session; the caller closes it."""
         return SmtpConnection.open(
-            service, self.endpoint(service), context=self.tls, emit=self.emit
+            service, self.endpoint(service), context=self.tls, emit=self.emit, greet=greet
         )
 
     def held(self, name: str) -> SmtpConnection | None:
         """Return the SMTP session that an earlier step left open under this name, if any."""
         connection = self._submissions.get(name)
         return None if connection is None or connection.closed else connection
+
+    def left(self, name: str) -> SmtpConnection | None:
+        """Return the SMTP session that an earlier step left under this name, closed or not."""
+        return self._submissions.get(name)
 
     def hold(self, name: str, connection: SmtpConnection) -> None:
         """Leave an SMTP session open for later steps."""

@@ -8,6 +8,7 @@ from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
 from labctl.scenario.steps.receive import Receive
 from labctl.scenario.steps.resend import Resend
 from labctl.scenario.steps.send import Send
+from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.steps.unchanged import Unchanged
 
 TABLE: Mapping[str, type[Step]] = {
@@ -21,6 +22,7 @@ TABLE: Mapping[str, type[Step]] = {
         Enable,
         Offboard,
         Set,
+        Smtp,
         Unchanged,
     )
 }
