@@ -117,7 +117,10 @@ def _check_value(document: Document, value: Any, path: Path_) -> None:
     if isinstance(value, list):
         for i, item in enumerate(value):
             _check_value(document, item, (*path, i))
-    elif isinstance(value, dict) and not _by_profile(value):
+    elif _by_profile(value):
+        for profile in PROFILES:
+            _check_value(document, value[profile], (*path, profile))
+    elif isinstance(value, dict):
         text = "a value is text, a list, or a mapping of both profiles: hardened and baseline"
         document.problem(document.place(path), text)
 

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from labctl.errors import Exit, ExpectationFailed, InvalidScenario, LabctlError
@@ -44,7 +44,8 @@ def run(scenario: Scenario, session: Session) -> RunEnded:
     )
     tally = Tally()
     if scenario.cases:
-        _run_cases(scenario, session, tally)
+        with closing(session):
+            _run_cases(scenario, session, tally)
     else:
         _play(scenario.steps, _unmet(scenario.needs, session), session, tally)
     ended = tally.fold(session.checks, time.monotonic() - begun)

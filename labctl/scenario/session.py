@@ -64,6 +64,7 @@ class Session:
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
     _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
     _directory: Directory | None = None
+    _whole: "Session | None" = None  # of a case: the session of the whole run
     _restored: set[str] = field(default_factory=set)
 
     def for_case(self, number: int) -> "Session":
@@ -75,6 +76,7 @@ class Session:
             self.wait_seconds,
             self.containers,
             fingerprint=self.fingerprint,
+            _whole=self,
         )
 
     def emit(self, event: Event) -> None:
@@ -152,6 +154,8 @@ class Session:
 
     def directory(self) -> Directory:
         """Return the directory, bound as the policy-admin, opened once in a run."""
+        if self._whole is not None:
+            return self._whole.directory()
         if self._directory is None:
             self._directory = Directory.open(
                 self.endpoints, self.endpoints.policy_admin, emit=self.emit

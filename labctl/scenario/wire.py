@@ -12,6 +12,7 @@ import base64
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from labctl.events import Mark
 from labctl.protocols.smtp import Reply
@@ -62,8 +63,7 @@ def split(line: str) -> tuple[Mark, str]:
     match = _LINE.fullmatch(line)
     if match is None:
         raise ValueError("a line is `-> text`, `<- reply` or `=== TLS`")
-    mark: Mark
-    mark, text = match.groups()  # type: ignore[assignment]  the pattern's three
+    mark, text = cast("Mark", match[1]), match[2]
     if mark == "<-" and not _HEARD.fullmatch(text):
         raise ValueError("a reply is `5`, `554`, `554 5.7.1` or `closed`")
     if mark == "===" and text != "TLS":
