@@ -90,7 +90,8 @@ words = st.sampled_from(
     st.one_of(st.binary(max_size=200), st.lists(words, max_size=60).map("".join).map(str.encode))
 )
 @example(
-    b"title: t\naccounts: []\ncases: [{name: a, x: {hardened: [], baseline: [[{}]]}}]\nsteps: ['{x}']"
+    b"title: t\naccounts: []\ncases: [{name: a, x: {hardened: [], baseline: [[{}]]}}]\n"
+    b"steps: ['{x}']"
 )
 @example(b"title: t\naccounts: [a]\nsteps: [{set: {account: a, status: 1e999}}]")
 def test_whatever_the_file_it_loads_or_says_why(tmp_path: Path, content: bytes) -> None:
