@@ -37,6 +37,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseStarted:
+    """A case of a scenario begins; `number` counts from 1, and so do the steps within it."""
+
+    number: int
+    name: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A step begins; `number` counts from 1. Undo steps have `undo` set, and the number of the
     step that they take back.
@@ -96,8 +105,22 @@ class StepEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseEnded:
+    """A case is over. `note` says what its having passed means, if not what it usually does."""
+
+    number: int
+    verdict: Verdict
+    reason: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
-    """A run is over. `checks` counts the expectations that were held against something."""
+    """A run is over. `checks` counts the expectations that were held against something.
+
+    In a scenario with cases the four numbers count cases, else steps.
+    """
 
     verdict: Verdict
     reason: str
@@ -110,17 +133,30 @@ class RunEnded:
     exit_code: int
 
 
-Event = RunStarted | StepStarted | Wire | Change | Check | Command | StepEnded | RunEnded
+Event = (
+    RunStarted
+    | CaseStarted
+    | StepStarted
+    | Wire
+    | Change
+    | Check
+    | Command
+    | StepEnded
+    | CaseEnded
+    | RunEnded
+)
 Emit = Callable[[Event], None]
 
 _KINDS: Mapping[str, type[Event]] = {
     "run-started": RunStarted,
+    "case-started": CaseStarted,
     "step-started": StepStarted,
     "wire": Wire,
     "change": Change,
     "check": Check,
     "command": Command,
     "step-ended": StepEnded,
+    "case-ended": CaseEnded,
     "run-ended": RunEnded,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}

@@ -61,11 +61,17 @@ def scenarios(app: App, *, output: str) -> None:
     found = load_all(_shipped(app))
     data = {
         "scenarios": [
-            {"name": each.name, "title": each.title, "steps": len(each.steps)} for each in found
+            {
+                "name": each.name,
+                "title": each.title,
+                "steps": len(each.steps),
+                "cases": len(each.cases),
+            }
+            for each in found
         ]
     }
-    rows = [(each.name, str(len(each.steps)), each.title) for each in found]
-    show(output, data, ("NAME", "STEPS", "TITLE"), rows)
+    rows = [(each.name, each.size, each.title) for each in found]
+    show(output, data, ("NAME", "SIZE", "TITLE"), rows)
 
 
 @click.command()
@@ -77,7 +83,7 @@ def check(app: App, *, files: tuple[str, ...]) -> None:
 
     found = load_all(_find(app, name) for name in files)
     for each in found:
-        click.echo(f"{each.path}: {len(each.steps)} steps, valid")
+        click.echo(f"{each.path}: {each.size}, valid")
 
 
 @click.command()

@@ -117,6 +117,17 @@ class _TappedSmtp(smtplib.SMTP):
         self.tap.message(data)
         super().send(data)
 
+    def wrap(self, context: ssl.SSLContext) -> None:
+        host: str = self._host  # type: ignore[attr-defined]
+        if self.sock is None:
+            raise ConnectionError("the connection is closed")
+        self.sock = context.wrap_socket(self.sock, server_hostname=host)
+        self.file = None  # what came before TLS is forgotten
+
+    def send_masked(self, data: bytes, shown: bytes) -> None:
+        self.tap.sent(shown)
+        super().send(data)
+
     def getreply(self) -> tuple[int, bytes]:
         code, text = super().getreply()
         lines = text.split(b"\n")
@@ -131,6 +142,7 @@ class SmtpConnection:
 
     def __init__(self, client: _TappedSmtp) -> None:
         self._client = client
+        self._raw = False  # where the conversation stands, only the caller knows: no QUIT
         self.closed = False
         self.login: str | None = None  # who signed in
 
@@ -142,14 +154,17 @@ class SmtpConnection:
         *,
         context: ssl.SSLContext,
         emit: Emit,
+        greet: bool = True,
     ) -> Self:
-        """Connect, greet and begin TLS as the endpoint wants it.
+        """Connect, greet and begin TLS as the endpoint wants it; without `greet` only connect.
 
         Raises LabNotReady when nothing answers there, or not as an SMTP server would.
         """
         client = _TappedSmtp(Tap(peer, emit), context if endpoint.tls == "tls" else None)
         try:
-            _greet(client, endpoint, context)
+            _connect(client, endpoint)
+            if greet:
+                _greet(client, endpoint, context)
         except (OSError, smtplib.SMTPException) as error:
             client.close()
             raise LabNotReady(
@@ -221,12 +236,42 @@ class SmtpConnection:
             self.closed = hung_up(self._client.sock, seconds)
         return self.closed
 
+    def write(self, data: bytes, shown: bytes) -> None:
+        """Send bytes as they are; the transcript has them as `shown`, where secrets are masked."""
+        self._raw = True
+        with suppress(smtplib.SMTPServerDisconnected):  # the next reply says so
+            self._client.send_masked(data, shown)
+
+    def reply(self) -> Reply | None:
+        """Read the next reply; None if the server has closed the connection.
+
+        Raises LabNotReady when the server says nothing.
+        """
+        try:
+            code, text = self._client.getreply()
+        except smtplib.SMTPException as error:
+            if isinstance(error.__context__, TimeoutError):
+                raise self._lost(Stage.EOM, error) from error
+            self._client.tap.note("closed by the server")
+            self.close()
+            return None
+        return Reply.of(code, text.decode("utf-8", "backslashreplace"))
+
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        """Begin TLS here and now, whatever was said before."""
+        try:
+            self._client.wrap(context)
+        except OSError as error:
+            raise self._lost(Stage.CONNECT, error) from error
+        self._client.tap.note("TLS begun")
+
     def close(self) -> None:
         """Say QUIT if anyone listens, and hang up."""
-        if not self.closed:
+        if not self.closed and not self._raw:
             self.closed = True
             with suppress(OSError, smtplib.SMTPException):
                 self._client.quit()
+        self.closed = True
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -241,13 +286,16 @@ class SmtpConnection:
         self.close()
 
 
-def _greet(client: _TappedSmtp, endpoint: Endpoint, context: ssl.SSLContext) -> None:
+def _connect(client: _TappedSmtp, endpoint: Endpoint) -> None:
     client.tap.note(f"connecting to {endpoint} ({client.tap.peer})")
     # smtplib checks the certificate against `_host`, which only its constructor sets.
     client._host = endpoint.host  # type: ignore[attr-defined]
     code, text = client.connect(endpoint.host, endpoint.port)
     if code != _READY:
         raise smtplib.SMTPConnectError(code, text)
+
+
+def _greet(client: _TappedSmtp, endpoint: Endpoint, context: ssl.SSLContext) -> None:
     client.ehlo()
     if endpoint.tls == "starttls" and client.has_extn("starttls"):
         client.starttls(context=context)

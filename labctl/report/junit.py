@@ -1,4 +1,5 @@
-"""The run as JUnit XML, for a CI server: a suite for the run, a case for each step.
+"""The run as JUnit XML, for a CI server: a suite for the run, a case for each step, or for each
+case of a scenario that has cases.
 
 A step that was not met is a failure, one that could not be performed or did not end is an error.
 A run that did not pass although all its steps did (nothing was checked; it was interrupted between
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from labctl.events import Event
-from labctl.report.run import Run, Step, runs
+from labctl.report.run import Case, Run, Step, runs
 from labctl.report.wording import INTERRUPTED, lines, visible, wire_mark
 
 if TYPE_CHECKING:
@@ -41,13 +42,22 @@ def _suite(run: Run) -> "TestSuite":
 
 def _cases(run: Run) -> list["TestCase"]:
     scenario = visible(run.started.scenario)
-    cases = [
+    cases = [_of_case(scenario, case) for case in run.cases] or [
         _case(scenario, _name(step), step.seconds, step.outcome, _headline(step), _body(step))
         for step in run.steps
     ]
-    if run.outcome != "passed" and all(step.outcome == "passed" for step in run.steps):
+    if run.outcome != "passed" and all(each.outcome == "passed" for each in run.cases or run.steps):
         cases.append(_case(scenario, "the run", 0, run.outcome, visible(run.reason)))
     return cases
+
+
+def _of_case(scenario: str, case: Case) -> "TestCase":
+    body = "\n".join(f"{_name(step)}\n{_body(step)}" for step in case.steps)
+    name = visible(f"{case.started.number:03} {case.started.name}")
+    made = _case(scenario, name, case.seconds, case.outcome, visible(case.reason), body)
+    if case.ended and case.ended.note:
+        made.system_out = visible(case.note)
+    return made
 
 
 def _case(  # noqa: PLR0917  a case has that many parts

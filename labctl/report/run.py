@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from labctl.events import (
+    CaseEnded,
+    CaseStarted,
     Change,
     Check,
     Command,
@@ -80,12 +82,45 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """One case of a scenario: how it began, its steps, how it ended (None if it did not)."""
+
+    started: CaseStarted
+    steps: tuple[Step, ...]
+    ended: CaseEnded | None
+
+    @property
+    def outcome(self) -> str:
+        """A verdict's word, or `interrupted`."""
+        return self.ended.verdict.value if self.ended else INTERRUPTED
+
+    @property
+    def reason(self) -> str:
+        """Why it did not pass."""
+        return self.ended.reason if self.ended else ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 if it did not end."""
+        return self.ended.seconds if self.ended else 0.0
+
+    @property
+    def note(self) -> str:
+        """What was seen in short, after what that means if it is not the usual."""
+        seen = [step.seen for step in self.steps if step.seen]
+        unmet = [step.seen for step in self.steps if step.unmet]
+        meaning = self.ended.note if self.ended else ""
+        return ": ".join(filter(None, (meaning, (unmet or seen or [""])[-1])))
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a scenario; `ended` is None if it was interrupted."""
 
     started: RunStarted
     steps: tuple[Step, ...]
     ended: RunEnded | None
+    cases: tuple[Case, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -109,11 +144,20 @@ class Run:
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many steps ended which way, without those that none did; undo steps not counted."""
+        """How many steps, or cases, ended which way, without those that none did; undo steps are
+        not counted.
+        """
         if end := self.ended:
             ways = {name: getattr(end, name) for name in ("passed", "failed", "error", "skipped")}
             return {name: number for name, number in ways.items() if number}
+        if self.cases:
+            return dict(Counter(case.outcome for case in self.cases))
         return dict(Counter(step.outcome for step in self.steps if not step.started.undo))
+
+    @property
+    def open(self) -> int:
+        """How many cases passed because a way is open that is known to be."""
+        return sum(bool(case.ended and case.ended.note) for case in self.cases)
 
     @property
     def checks(self) -> int:
@@ -123,10 +167,12 @@ class Run:
     @property
     def tally(self) -> str:
         """The run in numbers: `12 steps, 31 checks, 0.84 s`."""
-        steps = count(sum(self.outcomes.values()), "step")
-        if self.outcomes.keys() - {"passed"}:
-            ways = ", ".join(f"{number} {name}" for name, number in self.outcomes.items())
-            steps = f"{steps} ({ways})"
+        steps = count(sum(self.outcomes.values()), "case" if self.cases else "step")
+        ways = [f"{number} {name}" for name, number in self.outcomes.items()]
+        if self.open:
+            ways.append(f"{self.open} expected open")
+        if self.open or self.outcomes.keys() - {"passed"}:
+            steps = f"{steps} ({', '.join(ways)})"
         return f"{steps}, {count(self.checks, 'check')}, {self.seconds:.2f} s"
 
 
@@ -136,6 +182,9 @@ class Gathering:
     def __init__(self, started: RunStarted) -> None:
         self._run = started
         self._steps: list[Step] = []
+        self._cases: list[Case] = []
+        self._case: CaseStarted | None = None
+        self._first = 0  # of the steps, the one that the open case begins with
         self._step: StepStarted | None = None
         self._happened: list[Happening] = []
 
@@ -151,14 +200,28 @@ class Gathering:
                 return step
             case StepEnded():
                 return self.close(event)
+            case CaseStarted():
+                self.close_case()
+                self._case, self._first = event, len(self._steps)
+            case CaseEnded():
+                self.close_case(event)
             case Wire() | Change() | Check() | Command():
                 self._happened.append(event)
         return None
 
     def run(self, ended: RunEnded | None = None) -> Run:
         """Return the run as it stands; a step that is still open counts as interrupted."""
+        self.close_case()
+        return Run(self._run, tuple(self._steps), ended, tuple(self._cases))
+
+    def close_case(self, ended: CaseEnded | None = None) -> Case | None:
+        """End the open case, if there is one, and its open step; return the last case."""
         self.close()
-        return Run(self._run, tuple(self._steps), ended)
+        if self._case is not None:
+            steps = tuple(self._steps[self._first :])
+            self._cases.append(Case(self._case, steps, ended))
+            self._case = None
+        return self._cases[-1] if self._cases else None
 
     def close(self, ended: StepEnded | None = None) -> Step | None:
         """End the open step, if there is one, and return it; without an end it was interrupted."""

@@ -1,7 +1,8 @@
 """The run as lines for people, printed as the events arrive.
 
 One line a step; beneath a step that did not pass: what was expected, what was seen, why, and the
-wire. `verbose=1` adds to every step the commands that do the same by hand and the LDIF,
+wire. A case is one line, with its steps beneath if it did not pass. `verbose=1` shows the steps of
+every case, and adds to every step the commands that do the same by hand and the LDIF,
 `verbose=2` the wire. Undo steps stay in the background. On a terminal the step that is running
 shows already. How the lines get their colour, or none, is the ink's business.
 """
@@ -10,9 +11,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, TextIO
 
-from labctl.events import Event, RunEnded, RunStarted, StepStarted
+from labctl.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted, StepStarted
 from labctl.report.ink import Row, ink_for
-from labctl.report.run import Gathering, Run, Step
+from labctl.report.run import Case, Gathering, Run, Step
 from labctl.report.wording import INTERRUPTED, MARKS, lines, milliseconds, visible, wire_mark
 
 _COMMANDS, _WIRE = 1, 2
@@ -42,6 +43,7 @@ class Terminal:
         self._verbose = verbose
         self._gathering: Gathering | None = None
         self._fresh = True
+        self._in_case = False
 
     def __call__(self, event: Event) -> None:
         """Take one event and print what it completes."""
@@ -79,12 +81,30 @@ class Terminal:
     def _take(self, event: Event, gathering: Gathering) -> None:
         if isinstance(event, RunEnded):
             self._finish(gathering, event)
-        elif step := gathering.add(event):
+        elif isinstance(event, CaseEnded):
+            self._end_case(gathering, event)
+        elif (step := gathering.add(event)) and not self._in_case:
             self._step(step)
-        if isinstance(event, StepStarted):
+        if isinstance(event, CaseStarted):
+            self._in_case = True
+            self._ink.pending(_case_row(Case(event, (), None), "running"))
+        if isinstance(event, StepStarted) and not self._in_case:
             self._ink.pending(_row(Step(event, (), None), "running"))
 
+    def _end_case(self, gathering: Gathering, ended: CaseEnded | None) -> None:
+        if not self._in_case:
+            return
+        self._in_case = False
+        if case := gathering.close_case(ended):
+            self._ink.row(_case_row(case, case.outcome))
+            if self._verbose or case.outcome not in ("passed", "skipped"):
+                for step in case.steps:
+                    self._step(step)
+            elif case.reason:
+                self._ink.detail("reason", visible(case.reason))
+
     def _finish(self, gathering: Gathering, ended: RunEnded | None) -> None:
+        self._end_case(gathering, None)
         if step := gathering.close():
             self._step(step)
         run = gathering.run(ended)
@@ -127,6 +147,18 @@ def _row(step: Step, word: str) -> Row:
     )
 
 
+def _case_row(case: Case, word: str) -> Row:
+    return Row(
+        number=case.started.number,
+        mark=MARKS[word],
+        word=word,
+        verb="case",
+        body=visible(case.started.name),
+        note=visible(case.note),
+        right="" if word in _UNTIMED else milliseconds(case.seconds),
+    )
+
+
 def _why(step: Step) -> Iterator[Detail]:
     for check in step.unmet:
         yield from _labelled("check", check.what)
@@ -151,4 +183,5 @@ def _labelled(label: str, text: str, style: str = "") -> Iterator[Detail]:
 
 def _news(run: Run) -> str:
     """Return the run's reason, unless a step has told it already."""
-    return "" if any(run.reason in step.reason for step in run.steps) else run.reason
+    told = any(run.reason in step.reason for step in run.steps)
+    return "" if told or any(case.reason for case in run.cases) else run.reason

@@ -4,7 +4,7 @@ YAML 1.2 (`no` is a string). Equal keys in one mapping, anchors and tags are pro
 them are reported together, with the line and column they stand at.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,7 +26,7 @@ class Document:
     path: Path
     data: Any = None
     keys: dict[Path_, tuple[int, int]] = field(default_factory=dict)
-    values: dict[Path_, tuple[int, int]] = field(default_factory=dict)
+    values: MutableMapping[Path_, tuple[int, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unreadable: bool = False  # the data is not whole: to look further would only mislead
 

@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -115,9 +115,29 @@ class Needs(Strict):
         return ""
 
 
+Profile = Literal["baseline", "hardened"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A row of a scenario's table: the steps with its values, as they are on each profile.
+
+    On the profile `open_on` the case shows a way around the policy that is known to be open there.
+    """
+
+    name: str
+    needs: Needs
+    open_on: Profile | None
+    steps: Mapping[str, tuple[Step, ...]]
+
+    def steps_on(self, policy: str) -> tuple[Step, ...]:
+        """Return the steps for a profile; a stack that names none is held to be hardened."""
+        return self.steps.get(policy, self.steps["hardened"])
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario that was read and found valid."""
+    """A scenario that was read and found valid: steps, or cases that each have steps."""
 
     path: Path
     title: str
@@ -126,6 +146,14 @@ class Scenario:
     steps: tuple[Step, ...]
     account_positions: tuple[str, ...]
     needs: Needs
+    cases: tuple[Case, ...] = ()
+
+    @property
+    def size(self) -> str:
+        """Return how much it is, in words."""
+        if self.cases:
+            return f"{len(self.cases)} cases"
+        return f"{len(self.steps)} steps"
 
     @property
     def name(self) -> str:

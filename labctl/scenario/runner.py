@@ -1,31 +1,26 @@
-"""Runs a scenario: step after step, then what takes them back, always."""
+"""Runs a scenario, or each of its cases: step after step, then what takes them back, always."""
 
 import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 
 from labctl.errors import Exit, ExpectationFailed, InvalidScenario, LabctlError
-from labctl.events import Emit, RunEnded, RunStarted, StepEnded, StepStarted, Verdict
-from labctl.scenario.model import Scenario, Step
+from labctl.events import (
+    CaseEnded,
+    CaseStarted,
+    Emit,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+    Verdict,
+)
+from labctl.scenario.model import Case, Needs, Scenario, Step
 from labctl.scenario.session import Session, Skipped
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What the steps came to; folded once, at the end, into verdict and exit code."""
-
-    verdicts: Counter[Verdict] = field(default_factory=Counter)
-    reason: str = ""
-    exit_code: int = Exit.OK
-
-    def count(self, verdict: Verdict, reason: str, exit_code: int) -> None:
-        self.verdicts[verdict] += 1
-        if self.exit_code == Exit.OK and exit_code != Exit.OK:
-            self.exit_code, self.reason = exit_code, reason
+from labctl.scenario.tally import Result, Tally
 
 
 def run(scenario: Scenario, session: Session) -> RunEnded:
@@ -47,16 +42,13 @@ def run(scenario: Scenario, session: Session) -> RunEnded:
             time.time(),
         )
     )
-    tally = _Tally()
-    try:
-        _perform_all(scenario, session, tally)
-    except KeyboardInterrupt:
-        tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
-    finally:
-        with _interrupts_held():
-            _take_back(session, tally)
-            session.close()
-    ended = _fold(tally, session.checks, time.monotonic() - begun)
+    tally = Tally()
+    if scenario.cases:
+        with closing(session):
+            _run_cases(scenario, session, tally)
+    else:
+        _play(scenario.steps, _unmet(scenario.needs, session), session, tally)
+    ended = tally.fold(session.checks, time.monotonic() - begun)
     emit(ended)
     return ended
 
@@ -72,16 +64,52 @@ def _require_accounts(scenario: Scenario, session: Session) -> None:
         raise InvalidScenario(problems)
 
 
-Result = tuple[Verdict, str, int]
+def _unmet(needs: Needs, session: Session) -> str:
+    return needs.unmet(session.endpoints.policy, containers=session.containers is not None)
+
+
+def _run_cases(scenario: Scenario, session: Session, tally: Tally) -> None:
+    unmet = _unmet(scenario.needs, session)
+    for number, case in enumerate(scenario.cases, start=1):
+        ended = _run_case(case, number, session, unmet or _unmet(case.needs, session))
+        tally.count(ended.verdict, f"{case.name}: {ended.reason}", ended.exit_code)
+        if ended.exit_code == Exit.INTERRUPTED:
+            break
+
+
+def _run_case(case: Case, number: int, session: Session, unmet: str) -> RunEnded:
+    policy, begun = session.endpoints.policy, time.monotonic()
+    session.emit(CaseStarted(number, case.name, time.time()))
+    own, tally = session.for_case(number), Tally()
+    _play(case.steps_on(policy), unmet, own, tally)
+    session.checks += own.checks
+    session.fingerprint = own.fingerprint
+    ended = tally.fold(own.checks, time.monotonic() - begun)
+    if unmet:
+        ended = replace(ended, reason=unmet, exit_code=Exit.OK)
+    open_here = ended.verdict is Verdict.PASSED and case.open_on == policy
+    note = "expected open" if open_here else ""
+    session.emit(CaseEnded(number, ended.verdict, ended.reason, ended.seconds, note))
+    return ended
+
+
+def _play(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> None:
+    try:
+        _perform_all(steps, unmet, session, tally)
+    except KeyboardInterrupt:
+        tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
+    finally:
+        with _interrupts_held():
+            _take_back(session, tally)
+            session.close()
+
+
 _NOT_REACHED: Result = (Verdict.SKIPPED, "an earlier step did not pass", Exit.OK)
 
 
-def _perform_all(scenario: Scenario, session: Session, tally: _Tally) -> None:
-    unmet = scenario.needs.unmet(
-        session.endpoints.policy, containers=session.containers is not None
-    )
+def _perform_all(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> None:
     prepared = False
-    for number, step in enumerate(scenario.steps, start=1):
+    for number, step in enumerate(steps, start=1):
         session.number = number
         _begin(session.listener, number, step.verb, step.summary())
         begun = time.monotonic()
@@ -90,16 +118,16 @@ def _perform_all(scenario: Scenario, session: Session, tally: _Tally) -> None:
         elif tally.exit_code != Exit.OK:
             result = _NOT_REACHED
         else:
-            result = _perform(scenario, step, session, prepared=prepared)
+            result = _perform(steps, step, session, prepared=prepared)
             prepared = True
         _end(session.listener, number, result, time.monotonic() - begun)
         tally.count(*result)
 
 
-def _perform(scenario: Scenario, step: Step, session: Session, *, prepared: bool) -> Result:
+def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: bool) -> Result:
     try:
         if not prepared:
-            for each in scenario.steps:
+            for each in steps:
                 each.prepare(session)
         step.perform(session)
     except Skipped as reason:
@@ -111,7 +139,7 @@ def _perform(scenario: Scenario, step: Step, session: Session, *, prepared: bool
     return Verdict.PASSED, "", Exit.OK
 
 
-def _take_back(session: Session, tally: _Tally) -> None:
+def _take_back(session: Session, tally: Tally) -> None:
     while session.undos:
         undo = session.undos.pop()
         _begin(session.listener, undo.number, undo.verb, undo.summary, undo=True)
@@ -140,31 +168,6 @@ def _end(
 ) -> None:
     verdict, reason, _ = result
     emit(StepEnded(number, verdict, reason, seconds, undo))
-
-
-def _fold(tally: _Tally, checks: int, seconds: float) -> RunEnded:
-    seen = tally.verdicts
-    if seen[Verdict.ERROR] or tally.exit_code == Exit.INTERRUPTED:
-        verdict = Verdict.ERROR
-    elif seen[Verdict.FAILED]:
-        verdict = Verdict.FAILED
-    elif checks == 0:
-        verdict = Verdict.SKIPPED
-        tally.count(Verdict.SKIPPED, "nothing was checked", Exit.EXPECTATION)
-        seen[Verdict.SKIPPED] -= 1
-    else:
-        verdict = Verdict.PASSED
-    return RunEnded(
-        verdict,
-        tally.reason,
-        seen[Verdict.PASSED],
-        seen[Verdict.FAILED],
-        seen[Verdict.ERROR],
-        seen[Verdict.SKIPPED],
-        checks,
-        seconds,
-        tally.exit_code,
-    )
 
 
 @contextmanager

@@ -77,7 +77,20 @@ class Session:
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
     _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
     _directory: Directory | None = None
+    _whole: "Session | None" = None  # of a case: the session of the whole run
     _restored: set[str] = field(default_factory=set)
+
+    def for_case(self, number: int) -> "Session":
+        """Return a session of its own for a case: the same stack, and nothing left open or said."""
+        return Session(
+            self.endpoints,
+            f"{self.run}.{number}",
+            self.listener,
+            self.wait_seconds,
+            self.containers,
+            fingerprint=self.fingerprint,
+            _whole=self,
+        )
 
     def emit(self, event: Event) -> None:
         """Pass an event on to whoever listens now."""
@@ -118,16 +131,20 @@ class Session:
         """The TLS context that trusts the stack's CA."""
         return client_context(self.endpoints.ca_file)
 
-    def smtp(self, service: str) -> SmtpConnection:
+    def smtp(self, service: str, *, greet: bool = True) -> SmtpConnection:
         """Open a new SMTP session; the caller closes it."""
         return SmtpConnection.open(
-            service, self.endpoint(service), context=self.tls, emit=self.emit
+            service, self.endpoint(service), context=self.tls, emit=self.emit, greet=greet
         )
 
     def held(self, name: str) -> SmtpConnection | None:
         """Return the SMTP session that an earlier step left open under this name, if any."""
         connection = self._submissions.get(name)
         return None if connection is None or connection.closed else connection
+
+    def left(self, name: str) -> SmtpConnection | None:
+        """Return the SMTP session that an earlier step left under this name, closed or not."""
+        return self._submissions.get(name)
 
     def hold(self, name: str, connection: SmtpConnection) -> None:
         """Leave an SMTP session open for later steps."""
@@ -165,6 +182,8 @@ class Session:
 
     def directory(self) -> Directory:
         """Return the directory, bound as the policy-admin, opened once in a run."""
+        if self._whole is not None:
+            return self._whole.directory()
         if self._directory is None:
             self._directory = Directory.open(
                 self.endpoints, self.endpoints.policy_admin, emit=self.emit

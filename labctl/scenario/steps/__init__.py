@@ -11,6 +11,7 @@ from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
 from labctl.scenario.steps.receive import Receive
 from labctl.scenario.steps.resend import Resend
 from labctl.scenario.steps.send import Send
+from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.steps.unchanged import Unchanged
 
 TABLE: Mapping[str, type[Step]] = {
@@ -28,6 +29,7 @@ TABLE: Mapping[str, type[Step]] = {
         AsSomebody,
         Fault,
         Heal,
+        Smtp,
         Unchanged,
     )
 }

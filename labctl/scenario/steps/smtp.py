@@ -1,0 +1,95 @@
+"""The verb `smtp`."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from textwrap import shorten
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
+
+from labctl.errors import ExpectationFailed
+from labctl.protocols.smtp import SmtpConnection
+from labctl.scenario.model import Name, Step
+from labctl.scenario.session import Session
+from labctl.scenario.steps.send import SERVICES
+from labctl.scenario.wire import CLOSED, Spoken, Words, heard, passwords, split, spoken
+
+_SHOWN = 56  # characters of a reply: the transcript has the whole of it
+
+
+def _line(value: str) -> str:
+    split(value)
+    return value
+
+
+class Smtp(Step):
+    """Speak SMTP, byte by byte (labctl.scenario.wire), and hold each reply against the expected.
+
+    EHLO, STARTTLS and, with an `account`, the sign-in come first; `greet: false` leaves them out.
+    Lines to be sent that follow one another go out in one piece. `session` names an SMTP session
+    that stays open for later steps of the same name, which go on where this one ended.
+    """
+
+    verb: ClassVar[str] = "smtp"
+
+    via: Literal["submission", "submissions", "relay"] = "submission"
+    account: Name | None = None
+    greet: bool = True
+    session: Name | None = None
+    dialogue: tuple[Annotated[str, AfterValidator(_line)], ...] = ()
+
+    def accounts(self) -> Iterable[str]:
+        """Return who signs in, and whose password is said."""
+        said = [name for line in self.dialogue for name in passwords(line)]
+        return said if self.account is None else [self.account, *said]
+
+    def summary(self) -> str:
+        """Say who speaks where, and the first line."""
+        said = next((split(line)[1] for line in self.dialogue if line.startswith("->")), "")
+        again = f"session {self.session}" if self.session else "nobody"
+        return f"{self.account or again} on {self.via}: {said}".removesuffix(": ")
+
+    def perform(self, session: Session) -> None:
+        """Open the session or go on with it, and speak."""
+        connection = session.left(self.session) if self.session else None
+        connection = connection or self._opened(session)
+        try:
+            self._speak(session, connection)
+        finally:
+            if self.session:
+                session.hold(self.session, connection)
+            else:
+                connection.close()
+
+    def _opened(self, session: Session) -> SmtpConnection:
+        connection = session.smtp(SERVICES[self.via], greet=self.greet)
+        if self.account is not None:
+            account = session.account(self.account)
+            outcome = connection.sign_in(account.login, account.password)
+            if not outcome.reply.ok:
+                connection.close()
+                raise ExpectationFailed(f"{self.account} cannot sign in: {outcome.reply}")
+        return connection
+
+    def _speak(self, session: Session, connection: SmtpConnection) -> None:
+        words = Words(
+            session.endpoints.domain, lambda name: session.account(name).password.reveal()
+        )
+        last = "the greeting"
+        for mark, lines in groupby(map(split, self.dialogue), key=lambda line: line[0]):
+            texts = [text for _, text in lines]
+            if mark == "->":
+                said = sum((spoken(text, words) for text in texts), Spoken())
+                connection.write(said.data, said.shown)
+                last = texts[-1]
+            elif mark == "===":
+                connection.begin_tls(session.tls)
+            else:
+                for expected in texts:
+                    _hear(session, connection, expected, f"the reply to {last}")
+
+
+def _hear(session: Session, connection: SmtpConnection, expected: str, what: str) -> None:
+    reply = connection.reply()
+    seen = CLOSED if reply is None else shorten(str(reply), _SHOWN, placeholder=" …")
+    session.check(what, expected=expected, seen=seen, ok=heard(expected, reply))
