@@ -1,6 +1,5 @@
 """The command that breaks a lab on purpose: prove."""
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from labctl.cli.progress import Progress
 from labctl.errors import Exit, ExpectationFailed, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from labctl.events import Event
     from labctl.lab.lab import Lab
     from labctl.prove.mutation import Mutation
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from labctl.scenario.model import Scenario
 
 HEADER = ("MUTATION", "SCENARIO", "LINE", "SEEN")
-_WAIT_SECONDS = 3.0  # for a message: one that does not come within this, on a broken lab, never will
+_WAIT_SECONDS = 3.0  # for a message: on a broken lab one that is late never comes
 
 
 @click.command()
@@ -43,9 +44,7 @@ def prove(app: App, *, words: tuple[str, ...], only_list: bool, output: str) -> 
             f"no mutation is named {' '.join(words)!r}", "`labctl prove --list` shows them."
         )
     if only_list:
-        rows = [(each.name, each.profile, each.scenario) for each in chosen]
-        data = {"mutations": [dict(zip(("name", "profile", "scenario"), r, strict=True)) for r in rows]}
-        show(output, data, ("MUTATION", "PROFILE", "FIRST SCENARIO"), rows)
+        _show_list(chosen, output)
         return int(Exit.OK)
     with Progress() as progress, _own_lab(app, progress) as lab:
         results = list(_results(app, lab, chosen, progress))
@@ -53,6 +52,13 @@ def prove(app: App, *, words: tuple[str, ...], only_list: bool, output: str) -> 
     left = survivors(results)
     click.echo(f"{len(results)} mutations, {len(left)} survived.", err=True)
     return int(Exit.EXPECTATION if left else Exit.OK)
+
+
+def _show_list(mutations: "Sequence[Mutation]", output: str) -> None:
+    rows = [(each.name, each.profile, each.scenario) for each in mutations]
+    keys = ("name", "profile", "scenario")
+    data = {"mutations": [dict(zip(keys, row, strict=True)) for row in rows]}
+    show(output, data, ("MUTATION", "PROFILE", "FIRST SCENARIO"), rows)
 
 
 @contextmanager

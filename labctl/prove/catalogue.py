@@ -1,4 +1,4 @@
-"""The mutations: each of them opens the lab, or closes it, in a way that some scenario must notice."""
+"""The mutations: each opens the lab, or closes it, in a way that some scenario must notice."""
 
 from labctl.prove.mutation import ConfigChange, Edit, Mutation
 
@@ -86,7 +86,11 @@ _POLICY = (
     ),
     Mutation(
         "refusals are temporary",
-        (Edit(_MAIN, r"^smtpd_delay_reject = yes$", "smtpd_delay_reject = yes\nsoft_bounce = yes"),),
+        (
+            Edit(
+                _MAIN, r"^smtpd_delay_reject = yes$", "smtpd_delay_reject = yes\nsoft_bounce = yes"
+            ),
+        ),
         "offboarding",
     ),
     Mutation(
@@ -135,7 +139,13 @@ _MAPS = (
     ),
     Mutation(
         "any status is as good as active",
-        (Edit(_YES, r"^query_filter = .*", "query_filter = (&(uid=%s)(!(tnMailSendAllowed=FALSE)))"),),
+        (
+            Edit(
+                _YES,
+                r"^query_filter = .*",
+                "query_filter = (&(uid=%s)(!(tnMailSendAllowed=FALSE)))",
+            ),
+        ),
         "status-values",
     ),
     Mutation(
@@ -180,9 +190,7 @@ _MAPS = (
     ),
     Mutation(
         "every login owns every address",
-        (
-            Edit(_LOGINS, r"^query_filter = .*", "query_filter = (objectClass=posixAccount)"),
-        ),
+        (Edit(_LOGINS, r"^query_filter = .*", "query_filter = (objectClass=posixAccount)"),),
         "anti-spoofing",
     ),
     Mutation(
@@ -280,7 +288,9 @@ _DOORS = (
         (
             _main("mynetworks", "127.0.0.0/8 10.0.0.0/8"),
             _main("hardened_client_restrictions", "permit_mynetworks, $hardened_sending_policy"),
-            _main("smtpd_relay_restrictions", "permit_mynetworks, permit_sasl_authenticated, reject"),
+            _main(
+                "smtpd_relay_restrictions", "permit_mynetworks, permit_sasl_authenticated, reject"
+            ),
         ),
         "bypass",
     ),
@@ -324,7 +334,7 @@ _MAIL = (
     ),
 )
 
-# ---- Dovecot --------------------------------------------------------------------------------------
+# ---- Dovecot ------------------------------------------------------------------------------------
 
 _SIGNING_IN = (
     Mutation(
@@ -334,9 +344,7 @@ _SIGNING_IN = (
     ),
     Mutation(
         "Postfix is told the name that was typed",
-        (
-            Edit(_DOVECOT_LDAP, "^pass_attrs = .*", "pass_attrs ="),
-        ),
+        (Edit(_DOVECOT_LDAP, "^pass_attrs = .*", "pass_attrs ="),),
         "bypass",
     ),
     Mutation(
@@ -351,9 +359,7 @@ _SIGNING_IN = (
 _DIRECTORY = (
     Mutation(
         "strangers may bind",
-        (
-            _config("cn=config", "delete: olcDisallows\n-\ndelete: olcRequires"),
-        ),
+        (_config("cn=config", "delete: olcDisallows\n-\ndelete: olcRequires"),),
         "directory-rights",
     ),
     Mutation(

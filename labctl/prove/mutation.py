@@ -1,4 +1,4 @@
-"""What a mutation is made of: edits of the files that servers have rendered, changes of cn=config."""
+"""What a mutation is made of: edits of rendered files, and changes of cn=config."""
 
 import re
 from dataclasses import dataclass

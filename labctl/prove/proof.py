@@ -1,7 +1,8 @@
-"""Does any scenario go red when the lab is broken?"""
+"""Whether any scenario goes red when the lab is broken."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from labctl.events import CaseStarted, Event, StepEnded, StepStarted, Verdict
@@ -57,10 +58,8 @@ class _Watch:
 def caught_by(scenario: Scenario, play: Play) -> Caught | None:
     """Run one scenario until a step does not pass; returns that, or None if all passed."""
     watch = _Watch()
-    try:
+    with suppress(_Red):
         play(scenario, watch)
-    except _Red:
-        pass
     return None if watch.caught is None else Caught(scenario.name, *watch.caught)
 
 
