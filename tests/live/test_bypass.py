@@ -1,5 +1,6 @@
 """The catalogue of ways around the policy holds on both profiles, and notices a way that opens."""
 
+import base64
 import json
 from typing import Any
 
@@ -15,10 +16,19 @@ NULL_SENDER_ALONE = {each.name for each in CATALOGUE.cases if each.name.startswi
 
 
 def played(lab: LiveLab, code: int) -> dict[str, dict[str, Any]]:
-    """Run the catalogue; returns how each case ended, by its name."""
-    events = lab.verdicts("bypass", code=code)
+    """Run the catalogue, which must show no password; returns how each case ended, by its name."""
+    told = lab.run("scenario", "bypass", "-o", "jsonl", code=code)
+    for account in lab.json("endpoints", "--secrets")["accounts"].values():
+        assert not [form for form in forms(account["login"], account["password"]) if form in told]
+    events = [json.loads(line) for line in told.splitlines()]
     names = {event["number"]: event["name"] for event in events if event["event"] == "case-started"}
     return {names[event["number"]]: event for event in events if event["event"] == "case-ended"}
+
+
+def forms(login: str, password: str) -> tuple[str, ...]:
+    """Return a password as it may stand on the wire: plainly, for LOGIN and for PLAIN."""
+    coded = (base64.b64encode(text.encode()) for text in (password, f"\0{login}\0{password}"))
+    return (password, *(each.decode() for each in coded))
 
 
 def test_the_catalogue_is_large_and_no_two_cases_are_the_same() -> None:
@@ -59,11 +69,3 @@ def test_a_way_that_opens_turns_its_cases_red_and_no_other(scratch: LiveLab) -> 
     assert len(NULL_SENDER_ALONE) > 1
     red = {name for name, event in ended.items() if event["verdict"] != "passed"}
     assert red == NULL_SENDER_ALONE
-
-
-def test_the_transcript_holds_no_password(lab: LiveLab) -> None:
-    """The dialogues say passwords in several forms; none is in the newest transcript."""
-    secrets = lab.json("endpoints", "--secrets")["accounts"].values()
-    told = lab.run("scenario", "bypass", "-o", "jsonl")
-    assert json.loads(told.splitlines()[0])["event"] == "run-started"
-    assert not [account["login"] for account in secrets if account["password"] in told]
