@@ -247,6 +247,8 @@ class SmtpConnection:
 
         Raises LabNotReady when the server says nothing.
         """
+        if self._client.sock is None:
+            return None
         try:
             code, text = self._client.getreply()
         except smtplib.SMTPException as error:

@@ -13,7 +13,10 @@ from labctl.scenario.session import Session
 from labctl.scenario.steps.unchanged import Unchanged
 from labctl.settings import Endpoints
 
-SHIPPED = sorted(path.stem for path in (ROOT / "scenarios").glob("*.yaml"))
+CATALOGUE = "bypass"  # test_bypass.py runs it
+SHIPPED = sorted(
+    path.stem for path in (ROOT / "scenarios").glob("*.yaml") if path.stem != CATALOGUE
+)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

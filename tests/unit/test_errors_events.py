@@ -46,6 +46,8 @@ EVENTS = st.one_of(
     st.builds(events.Check, text, text, text, st.booleans()),
     st.builds(events.Command, text),
     st.builds(events.StepEnded, whole, verdict, text, number, st.booleans()),
+    st.builds(events.CaseStarted, whole, text, number),
+    st.builds(events.CaseEnded, whole, verdict, text, number, text),
     st.builds(events.RunEnded, verdict, text, whole, whole, whole, whole, whole, number, whole),
 )
 
