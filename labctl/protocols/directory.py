@@ -158,6 +158,12 @@ class Directory:
         found = self._search(dn, "(objectClass=*)", "BASE")
         return found[0] if found else None
 
+    def search(
+        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+    ) -> list[Entry]:
+        """Return what a filter (RFC 4515) finds; raises ExpectationFailed if it is refused."""
+        return self._search(base, query, scope)
+
     def replace(self, dn: str, values: Values) -> None:
         """Give each attribute exactly these values; an empty sequence removes it.
 
@@ -186,7 +192,9 @@ class Directory:
         lines = operation_to_ldif(connection.request["type"], connection.request)
         self._tap.emit(Change(_without_passwords(lines), seconds))
 
-    def _search(self, base: str, query: str, scope: Literal["BASE", "LEVEL"]) -> list[Entry]:
+    def _search(
+        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+    ) -> list[Entry]:
         connection = self._connection
         try:
             connection.search(base, query, scope, attributes=["*"])
