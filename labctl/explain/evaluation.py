@@ -37,8 +37,11 @@ _MENTIONED = {
 }
 
 
-def predict(configuration: Configuration, transaction: Transaction, maps: Maps) -> Prediction:
-    """Say what becomes of a transaction, restriction by restriction.
+def predict(
+    configuration: Configuration, transaction: Transaction, maps: Maps, *, exhaustive: bool = False
+) -> Prediction:
+    """Say what becomes of a transaction, restriction by restriction; `exhaustive` asks those too
+    that an earlier one makes needless, which shows every question that may come up.
 
     Raises UsageError for a restriction or a setting that explain does not know.
     """
@@ -51,7 +54,7 @@ def predict(configuration: Configuration, transaction: Transaction, maps: Maps) 
         for restriction in restrictions:
             recorder = Recorder(maps)
             said = Said(Verdict.UNASKED, over)
-            if not over:
+            if exhaustive or not over:
                 said = ask(restriction, Asked(configuration, transaction, recorder, what))
             lines.append(Line(stage, parameter, str(restriction), said, tuple(recorder.lookups)))
             over = over or _over(lines[-1:], in_list=True)

@@ -17,8 +17,8 @@ _ADDRESSES = ("uid", "mail", "mailLocalAddress")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A filter with its values filled in, and the entries it finds; `note` says what kept the
-    directory from being asked.
+    """A filter with its values filled in, empty where none is searched with, and the entries it
+    finds; `note` says what kept the directory from answering.
     """
 
     query: str
@@ -55,9 +55,9 @@ def gather(
 
 
 def _search(directory: Directory, source: LdapSource, key: str) -> Found:
-    query = source.filled(key)
     if not source.covers(key):
-        return Found(query, note=f"not searched: domain = {', '.join(source.domains)}")
+        return Found("", note=f"not searched, domain = {', '.join(source.domains)}")
+    query = source.filled(key)
     try:
         entries = directory.search(source.base, query, _SCOPES[source.scope])
     except LabNotReady:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Protocol
 
+from labctl.errors import UsageError
 from labctl.explain.configuration import Configuration, parse_parameters, service_of_port
 from labctl.explain.evaluation import predict
 from labctl.explain.model import Prediction, Transaction
@@ -23,7 +24,7 @@ done
 _READ_FILES = f"""
 for file; do sed '/^[[:space:]]*bind_pw/d' "$file" 2>/dev/null || :; echo {_END}; done
 """
-_ROUNDS = 8  # each one finds at least one answer more; two do as a rule
+_ROUNDS = 8  # each one finds at least one answer more; one does as a rule
 
 Question = tuple[str, str]
 
@@ -31,7 +32,8 @@ Question = tuple[str, str]
 class Execute(Protocol):
     """Runs a command in a service's container and returns its output."""
 
-    def __call__(self, service: str, command: list[str], /) -> str: ...
+    def __call__(self, service: str, command: list[str], /) -> str:
+        """Raise LabNotReady when the container does not run or the command fails."""
 
 
 def read_configuration(execute: Execute, port: int) -> Configuration:
@@ -65,14 +67,15 @@ def predict_from(
 ) -> Prediction:
     """Predict with the answers of the real tables, asked in a few batches."""
     maps = Remembered()
-    prediction = predict(configuration, transaction, maps)
+    prediction = predict(configuration, transaction, maps, exhaustive=True)
     for _ in range(_ROUNDS):
-        if not maps.missing:
-            break
-        maps.answers.update(ask_tables(execute, maps.missing))
-        maps.missing.clear()
+        if maps.missing:
+            maps.answers.update(ask_tables(execute, maps.missing))
+            maps.missing.clear()
         prediction = predict(configuration, transaction, maps)
-    return prediction
+        if not maps.missing:
+            return prediction
+    raise UsageError("explain does not come to an end of asking Postfix's tables")
 
 
 def ask_tables(execute: Execute, questions: Iterable[Question]) -> dict[Question, Answer]:

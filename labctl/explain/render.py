@@ -7,7 +7,7 @@ from typing import Any
 from labctl.explain.evidence import shown
 from labctl.explain.explanation import Explanation
 from labctl.explain.model import Line, Transaction, Verdict
-from labctl.explain.tables import Lookup
+from labctl.explain.tables import Lookup, kind
 from labctl.protocols.directory import Entry
 from labctl.protocols.smtp import Outcome, Stage
 
@@ -43,18 +43,28 @@ def _headline(transaction: Transaction, service: str) -> str:
 
 def _line(explanation: Explanation, line: Line) -> Iterator[str]:
     mark = DECIDES if line is explanation.prediction.decides else ""
+    said = line.said
+    if said.verdict is Verdict.UNASKED:
+        yield f"   {line.restriction}: {said.verdict} ({said.why})"
+        return
     yield f"{mark:<3}{line.restriction}"
     for lookup in line.lookups:
-        yield f"       {lookup.table.partition(':')[0]} {lookup.key}: {_answer(lookup)}"
-        found = explanation.evidence.get((lookup.table, lookup.key))
-        if found is not None:
-            yield f"         filter  {found.query}"
-            entries = [_entry(explanation, entry) for entry in found.entries]
-            for entry in entries or [found.note or "no entry"]:
-                yield f"         found   {entry}"
-    said = line.said
-    reply = f": {said.reply}" if said.reply else ""
-    yield f"     {said.verdict} ({said.why}){reply}"
+        yield from _lookup(explanation, lookup)
+    yield f"     {said.verdict}: {said.reply or said.why}"
+
+
+def _lookup(explanation: Explanation, lookup: Lookup) -> Iterator[str]:
+    found = explanation.evidence.get((lookup.table, lookup.key))
+    note = f" ({found.note})" if found and found.note else ""
+    table = lookup.table if ":/" in lookup.table else kind(lookup.table)
+    yield f"       {table} {lookup.key}: {_answer(lookup)}{note}"
+    if found is None or not found.query:
+        return
+    yield f"         filter  {found.query}"
+    for entry in found.entries:
+        yield f"         found   {_entry(explanation, entry)}"
+    if not found.entries:
+        yield "         found   no entry"
 
 
 def _answer(lookup: Lookup) -> str:
@@ -113,8 +123,8 @@ def _lookup_data(explanation: Explanation, lookup: Lookup) -> dict[str, Any]:
         "key": lookup.key,
         "answer": lookup.answer.value,
         "problem": lookup.answer.problem or None,
-        "filter": found and found.query,
-        "note": found and (found.note or None),
+        "filter": (found and found.query) or None,
+        "note": (found and found.note) or None,
         "entries": [_entry_data(explanation, entry) for entry in found.entries] if found else [],
     }
 

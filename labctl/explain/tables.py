@@ -37,7 +37,7 @@ class Maps(Protocol):
 
 
 def kind(table: str) -> str:
-    """Return the type of a table: `ldap`, `regexp`, …"""
+    """Return the type of a table, such as `ldap`."""
     return table.partition(":")[0]
 
 
