@@ -45,6 +45,8 @@ def explain(
     from labctl.explain.model import Transaction
     from labctl.explain.render import data, text
 
+    if recipient == "":
+        raise UsageError("a recipient cannot be empty", "Leave --to out for the account's own.")
     endpoints = app.lab.endpoints()
     person = _account(endpoints, account)
     transaction = Transaction(

@@ -114,6 +114,8 @@ class Directory:
                 connection.start_tls()
             connection.bind()
         except (ldap.LDAPException, OSError) as error:
+            if connection.socket is not None:  # ldap3 leaves it open
+                connection.socket.close()
             raise _translated(error, f"the directory at {endpoint}") from error
         return cls(connection, tap, endpoints.base_dn, endpoints.attributes)
 

@@ -1,11 +1,10 @@
 """`labctl explain` predicts what Postfix does, and notices when it does something else."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 
 import pytest
-from conftest import LABCTL, LiveLab, docker_do
+from conftest import LiveLab, docker_do
 
 from labctl import cli
 from labctl.explain.explanation import Explanation, explain
@@ -48,24 +47,40 @@ RECIPIENTS = {
     "outside": "someone@elsewhere.example",
     "no domain": "alice",
 }
-BY_SENDER = [(state, sender, "own domain", 587) for state in STATES for sender in SENDERS]
+BY_SENDER = [
+    *((policy, sender, "own domain", 587) for policy in STATES for sender in ("own", "null")),
+    *(
+        (policy, sender, "own domain", 587)
+        for policy in ("allowed", "absent")
+        for sender in SENDERS
+    ),
+    *(("offboarded", sender, "postmaster", 587) for sender in SENDERS),
+]
 BY_RECIPIENT = [
-    (state, sender, recipient, port)
-    for state in ("allowed", "offboarded")
+    ("allowed", sender, recipient, port)
     for recipient in RECIPIENTS
     for sender, port in (("own", 465), ("outside", 25))
 ]
-FROM_ANYWHERE = [("absent", sender, "own domain", 25) for sender in SENDERS]
-CASES = [*BY_SENDER, *BY_RECIPIENT, *FROM_ANYWHERE]
+FROM_ANYWHERE = [("offboarded", sender, "own domain", 25) for sender in SENDERS]
+CASES = sorted({*BY_SENDER, *BY_RECIPIENT, *FROM_ANYWHERE})
 
 
 class Desk:
     """Explains transactions of Bob's in one lab."""
 
-    def __init__(self, lab: LiveLab) -> None:
-        self.lab = lab
+    def __init__(self, lab: LiveLab, *, changing: bool = True) -> None:
         self.endpoints = Endpoints.from_dict(lab.json("endpoints", "--secrets"))
-        self.execute = LabContainers(Engine(), lab.project).execute
+        self.containers = LabContainers(Engine(), lab.project)
+        self.changing = changing
+        self.read: dict[tuple[str, ...], str] = {}
+
+    def execute(self, service: str, command: list[str]) -> str:
+        """Run a command; where nothing changes, what was read of the configuration stays."""
+        known = self.read.get(tuple(command))
+        if known is None or self.changing or "postmap" in " ".join(command):
+            known = self.containers.execute(service, command)
+        self.read[tuple(command)] = known
+        return known
 
     def set(self, change: PolicyChange) -> None:
         """Set Bob's policy attributes."""
@@ -84,7 +99,7 @@ class Desk:
 @pytest.fixture(scope="module", params=["lab", "baseline"])
 def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A desk in each profile; Bob is put right afterwards."""
-    desk = Desk(request.getfixturevalue(request.param))
+    desk = Desk(request.getfixturevalue(request.param), changing=False)
     yield desk
     desk.set(STATES["allowed"])
 
@@ -174,8 +189,6 @@ def test_a_prediction_that_is_wrong_is_noticed(
     monkeypatch.setattr(LabContainers, "execute", execute)
     assert cli.run(["explain", "alice", "-o", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["agrees"]
-    assert os.environ["LABCTL_NAME"] == lab.name
-    assert LABCTL.is_file()
 
 
 def test_a_changed_rule_is_read_and_an_unknown_one_is_named(scratch: LiveLab) -> None:
