@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "user": "user",
     "send": "mail",
     "inbox": "mail",
+    "explain": "explain",
     "scenarios": "scenario",
     "scenario": "scenario",
     "check": "scenario",

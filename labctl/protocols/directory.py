@@ -118,6 +118,8 @@ class Directory:
                 connection.start_tls()
             connection.bind()
         except (ldap.LDAPException, OSError) as error:
+            if connection.socket is not None:  # ldap3 leaves it open
+                connection.socket.close()
             raise _translated(error, f"the directory at {endpoint}") from error
         return cls(connection, tap, endpoints.base_dn, endpoints.attributes)
 
@@ -162,6 +164,12 @@ class Directory:
         found = self._search(dn, "(objectClass=*)", "BASE")
         return found[0] if found else None
 
+    def search(
+        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+    ) -> list[Entry]:
+        """Return what a filter (RFC 4515) finds; raises ExpectationFailed if it is refused."""
+        return self._search(base, query, scope)
+
     def replace(self, dn: str, values: Values) -> None:
         """Give each attribute exactly these values; an empty sequence removes it.
 
@@ -190,7 +198,9 @@ class Directory:
         lines = operation_to_ldif(connection.request["type"], connection.request)
         self._tap.emit(Change(_without_passwords(lines), seconds))
 
-    def _search(self, base: str, query: str, scope: Literal["BASE", "LEVEL"]) -> list[Entry]:
+    def _search(
+        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+    ) -> list[Entry]:
         connection = self._connection
         try:
             connection.search(base, query, scope, attributes=["*"])

@@ -194,17 +194,25 @@ class SmtpConnection:
             self._command(outcome.stage, "RSET")
         return outcome
 
+    def announce(self, envelope: Envelope) -> Outcome:
+        """Go as far as the reply to DATA and hang up if it is a go-ahead: nothing is delivered."""
+        outcome = self._announced(envelope)
+        if outcome.reply.ok:
+            self.closed = True  # a QUIT would be taken for content
+            self.close()
+        return outcome
+
     def _transact(self, envelope: Envelope, content: bytes) -> Outcome:
+        outcome = self._announced(envelope)
+        return self._content(content) if outcome.reply.ok else outcome
+
+    def _announced(self, envelope: Envelope) -> Outcome:
         outcome = self._command(Stage.MAIL, "MAIL", f"FROM:<{envelope.sender}>")
         for recipient in envelope.recipients:
             if not outcome.reply.ok:
                 return outcome
             outcome = self._command(Stage.RCPT, "RCPT", f"TO:<{recipient}>")
-        if outcome.reply.ok:
-            outcome = self._command(Stage.DATA, "DATA")
-        if not outcome.reply.ok:
-            return outcome
-        return self._content(content)
+        return self._command(Stage.DATA, "DATA") if outcome.reply.ok else outcome
 
     def _content(self, content: bytes) -> Outcome:
         try:

@@ -19,9 +19,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "protocols": (BASE, {"ldap3"}),
     "scenario": (BASE | {"protocols"}, {"pydantic", "ruamel"}),
     "report": ({"events"}, {"rich", "junitparser", "jinja2", "markupsafe"}),
+    "explain": (BASE | {"protocols"}, set()),
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
     "cli": (
-        BASE | {"protocols", "scenario", "report", "lab", "cli"},
+        BASE | {"protocols", "scenario", "explain", "report", "lab", "cli"},
         {"click", "rich", "ruamel", "pydantic"},
     ),
 }

@@ -81,6 +81,31 @@ def test_the_first_refusal_decides_and_names_its_stage(stage: Stage) -> None:
     assert "AGFsaWNlAGdlaGVpbQ==" not in "".join(wire.line for wire in told)
 
 
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        (
+            [*HELLO, MAIL, "S: 250 ok", RCPT, "S: 250 ok", DATA, "S: 354 go", "C: "],
+            Outcome(Stage.DATA, Reply(354, "", "go")),
+        ),
+        (
+            [*HELLO, MAIL, "S: 250 ok", RCPT, REFUSED, *BYE],
+            Outcome(Stage.RCPT, Reply(554, "5.7.1", "no")),
+        ),
+    ],
+)
+def test_what_is_announced_and_never_sent_ends_at_data(script: list[str], outcome: Outcome) -> None:
+    """After 354 the client hangs up without a word, not even QUIT; a refusal ends before that."""
+    with (
+        playing(script) as server,
+        SmtpConnection.open(
+            "submission", server.endpoint, context=client_context(None), emit=lambda _: None
+        ) as connection,
+    ):
+        assert connection.announce(ENVELOPE) == outcome
+    assert server.complaints == []
+
+
 def test_a_reply_of_several_lines_is_one_reply() -> None:
     """The lines of a reply are joined, and each is on the wire as it came."""
     script = [*HELLO, MAIL, "S: 554-5.7.1 one", "S: 554 5.7.1 two", *RESET]
