@@ -27,6 +27,9 @@ test: dev-setup ## run the whole test suite, live tests included (LAB_TESTS=unit
 lint: dev-setup ## check style and types
 	@scripts/lint
 
+prove: setup engine ## break a lab in many ways, and see a scenario notice each (some minutes)
+	@$(LABCTL) prove
+
 bench-quick: dev-setup engine ## measure start, reset, scenario, memory and command start-up
 	@.venv/bin/python benchmarks/quick.py
 
@@ -43,4 +46,4 @@ dev-setup:
 engine: ## make sure that a Docker Engine answers
 	@scripts/engine
 
-.PHONY: help demo lab-up lab-down lab-reset scenario test lint bench-quick lock setup dev-setup engine
+.PHONY: help demo lab-up lab-down lab-reset scenario test lint prove bench-quick lock setup dev-setup engine

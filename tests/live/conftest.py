@@ -45,7 +45,7 @@ class LiveLab:
     def ran(self, *arguments: str, **env: str) -> Ran:
         """Run labctl and return what it did."""
         process = self.start(*arguments, **env)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=1800)
         return Ran(process.returncode, out, err)
 
     def run(self, *arguments: str, code: int = 0, **env: str) -> str:

@@ -21,8 +21,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "report": ({"events"}, {"rich", "junitparser", "jinja2", "markupsafe"}),
     "explain": (BASE | {"protocols"}, set()),
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
+    "prove": (BASE | {"protocols", "scenario", "lab"}, set()),
     "cli": (
-        BASE | {"protocols", "scenario", "explain", "report", "lab", "cli"},
+        BASE | {"protocols", "scenario", "explain", "prove", "report", "lab", "cli"},
         {"click", "rich", "ruamel", "pydantic"},
     ),
 }
