@@ -7,7 +7,7 @@ from labctl.lab.containers import LabContainers
 from labctl.protocols.poll import poll
 from labctl.prove.mutation import ConfigChange, Edit, Mutation
 
-_RELOAD_SECONDS = 30.0
+_SECONDS = 30.0  # to read a configuration, or to start
 # Postfix waits for files that are younger than two seconds.
 _WRITE = 'printf %s "$1" >"$2" && touch -d "5 seconds ago" "$2"'
 
@@ -29,9 +29,10 @@ def break_lab(containers: LabContainers, mutation: Mutation, base_dn: str) -> No
 
 
 def mend_lab(containers: LabContainers, services: Sequence[str]) -> None:
-    """Start the servers anew, with what their images say."""
+    """Start the servers anew, with what their images say, and see their own checks pass."""
     for service in services:
         containers.restart(service)
+        containers.mend(service, _SECONDS)
 
 
 def _reload_postfix(containers: LabContainers) -> None:
@@ -41,7 +42,7 @@ def _reload_postfix(containers: LabContainers) -> None:
     poll(
         lambda: containers.fingerprint().get("qmgr.pid") != before or None,
         what="Postfix to have read its configuration",
-        seconds=_RELOAD_SECONDS,
+        seconds=_SECONDS,
         retry=(LabNotReady,),
     )
 
