@@ -4,14 +4,12 @@ import base64
 import json
 from typing import Any
 
-import pytest
 from conftest import ROOT, LiveLab
 from test_scenarios import break_postfix
 
 from labctl.scenario.loader import load
 
 CATALOGUE = load(ROOT / "scenarios" / "bypass.yaml")
-AT_LEAST = 150
 NULL_SENDER_ALONE = {each.name for each in CATALOGUE.cases if each.name.startswith("Bob: null sen")}
 
 
@@ -31,12 +29,6 @@ def forms(login: str, password: str) -> tuple[str, ...]:
     return (password, *(each.decode() for each in coded))
 
 
-def test_the_catalogue_is_large_and_no_two_cases_are_the_same() -> None:
-    """Every case has another dialogue, account or moment than all the others."""
-    attempts = {repr(case.steps_on("hardened")) for case in CATALOGUE.cases}
-    assert len(attempts) == len(CATALOGUE.cases) >= AT_LEAST
-
-
 def test_on_hardened_nothing_is_open(lab: LiveLab) -> None:
     """Every attempt is refused, every legitimate message accepted."""
     ended = played(lab, code=0)
@@ -51,15 +43,6 @@ def test_on_baseline_the_known_ways_are_open_and_say_so(baseline: LiveLab) -> No
     assert {event["verdict"] for event in ended.values()} == {"passed"}
     noted = {name for name, event in ended.items() if event["note"] == "expected open"}
     assert noted == {case.name for case in CATALOGUE.cases if case.open_on == "baseline"}
-
-
-@pytest.mark.parametrize("profile", ["hardened", "baseline"])
-def test_what_is_open_is_accepted_and_what_is_not_is_not(profile: str) -> None:
-    """Where a case names a profile as open its last reply there is a yes, elsewhere a no."""
-    for case in CATALOGUE.cases:
-        if case.open_on is not None:
-            last = case.steps_on(profile)[-1].model_dump()["dialogue"][-1]
-            assert last[3] in ("23" if profile == case.open_on else "45"), case.name
 
 
 def test_a_way_that_opens_turns_its_cases_red_and_no_other(scratch: LiveLab) -> None:
