@@ -118,6 +118,10 @@ class LabContainers:
         """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""
         inflict(self, self._container(service), service, kind)
 
+    def flush(self) -> None:
+        """Let Dovecot forget the sign-ins that it remembers."""
+        self.execute("dovecot", ["auth-cache", "flush"])
+
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
         mend(self, self._container(service), service, seconds)

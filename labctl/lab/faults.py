@@ -10,16 +10,18 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause", "deny"]
+Kind = Literal["stop", "kill", "pause", "deny", "cache"]
+_BY_PROGRAM = {"deny": ("hide-policy",), "cache": ("auth-cache",)}
+_TAKEN_BACK = {"openldap": ("hide-policy", "off"), "dovecot": ("auth-cache", "off")}
 _GRACE = 5  # seconds that a server has to stop by itself
 
 
 def inflict(containers: "LabContainers", container: "Container", service: str, kind: Kind) -> None:
-    """Stop a server in an orderly way, kill it, freeze it in the middle of what it does, or let
-    the directory hide the policy from Postfix.
+    """Stop a server in an orderly way, kill it, freeze it in the middle of what it does, let the
+    directory hide the policy from Postfix, or let Dovecot remember sign-ins.
     """
-    if kind == "deny":
-        containers.execute(service, ["hide-policy", "on"])
+    if kind in _BY_PROGRAM:
+        containers.execute(service, [*_BY_PROGRAM[kind], "on"])
     elif kind == "stop":
         container.stop(timeout=_GRACE)
     elif kind == "kill":
@@ -44,5 +46,5 @@ def mend(containers: "LabContainers", container: "Container", service: str, seco
         seconds=seconds,
         retry=(LabNotReady,),
     )
-    if service == "openldap":
-        containers.execute(service, ["hide-policy", "off"])
+    if service in _TAKEN_BACK:
+        containers.execute(service, _TAKEN_BACK[service])

@@ -340,7 +340,7 @@ _SIGNING_IN = (
     Mutation(
         "Dovecot remembers passwords",
         (Edit(_DOVECOT, "^auth_cache_size = 0", "auth_cache_size = 10M"),),
-        "directory-away",
+        "cache",
     ),
     Mutation(
         "Postfix is told the name that was typed",

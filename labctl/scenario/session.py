@@ -19,7 +19,7 @@ from labctl.scenario.messages import Sent
 from labctl.scenario.names import account_of, address_of
 from labctl.settings import Account, Endpoint, Endpoints
 
-Kind = Literal["stop", "kill", "pause", "deny"]
+Kind = Literal["stop", "kill", "pause", "deny", "cache"]
 
 
 class Containers(Protocol):
@@ -37,7 +37,12 @@ class Containers(Protocol):
         """
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""
+        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, or let
+        Dovecot remember sign-ins.
+        """
+
+    def flush(self) -> None:
+        """Let Dovecot forget the sign-ins that it remembers."""
 
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
