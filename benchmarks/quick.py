@@ -22,7 +22,7 @@ PYTHON = sys.executable
 LABCTL = str(Path(sys.executable).parent / "labctl")
 SLOT = 39
 PROJECT = f"mail-policy-lab-{SLOT}"
-SERVICES = ("openldap", "postfix", "dovecot")
+SERVICES = ("openldap", "postfix", "dovecot", "milter")
 
 
 @dataclass(frozen=True)

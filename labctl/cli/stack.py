@@ -112,7 +112,7 @@ def _show_endpoints(app: App, output: str, *, secrets: bool) -> None:
 
 
 @click.command()
-@click.argument("services", nargs=-1, type=click.Choice(["openldap", "postfix", "dovecot"]))
+@click.argument("services", nargs=-1, type=click.Choice(["openldap", "postfix", "dovecot", "milter"]))
 @click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only this many lines of each.")
 @pass_app

@@ -52,6 +52,11 @@ def delivers(containers: LabContainers) -> bool:
     return containers.execute("postfix", ["lmtp-path"]).strip() != ""
 
 
+def negotiates(containers: LabContainers) -> bool:
+    """See the milter negotiate its options, as Postfix does first of all."""
+    return containers.execute("milter", ["healthcheck"]).strip() != ""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """How long to wait for a lab's servers (seconds), and whom to tell."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import LiveLab, bring_up, docker_do
 
-SERVICES = ("openldap", "postfix", "dovecot")
+SERVICES = ("openldap", "postfix", "dovecot", "milter")
 
 
 def ids(lab: LiveLab) -> str:
