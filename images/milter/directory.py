@@ -62,7 +62,7 @@ class Directory:
         self._connection = self._connect()
         return self._search(login)
 
-    def _connect(self):  # noqa: ANN202 - the type has no name
+    def _connect(self):
         connection = _ldap.initialize(self._uri)
         for option, value in _OPTIONS:
             connection.set_option(option, value)

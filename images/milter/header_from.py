@@ -32,8 +32,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 # A mailbox as the kinds of its tokens: a name's words, then the address in angle brackets; or the
-# address alone. A route, a group, an address without a domain and a domain literal have other shapes.
-_MAILBOX = re.compile(r"(?:[aq.]*<)?([aq]@a)(>?)")
+# address alone. A route, a group, an address without a domain and a domain literal look otherwise.
+_MAILBOX = re.compile(r"(?:(?:[aq][aq.]*)?<)?([aq]@a)(>?)")
 
 
 class Refused(Exception):
@@ -53,15 +53,16 @@ class Fields:
     def add(self, name: str, value: bytes) -> None:
         """Take a field: its name as written, its value with or without folds."""
         known = FIELDS.get(name.strip(" \t").lower())
+        if self._refused:
+            return
         try:
             if known is None:
                 _see_no_hidden_line(name, value)
-            elif len(self._found) < MAX_FIELDS:
-                self._found.append((known, _unfolded(known, value)))
             else:
-                raise Refused(known, "stands there too often")
+                self._found.append((known, _unfolded(known, value)))
+                _see_not_too_many(known, len(self._found))
         except Refused as refused:
-            self._refused = self._refused or refused
+            self._refused = refused
 
     def addresses(self) -> list[tuple[str, str]]:
         """Return each address with its field, in lower case, as a directory would spell it.
@@ -143,6 +144,11 @@ def _after_comment(field: str, value: str, start: int) -> int:
                 raise _unreadable(field)
             return position
     raise _unreadable(field)
+
+
+def _see_not_too_many(name: str, count: int) -> None:
+    if count > MAX_FIELDS:
+        raise Refused(name, "stands there too often")
 
 
 def _see_one_sender(lists: list[tuple[str, list[str]]]) -> None:

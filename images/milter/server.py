@@ -58,15 +58,16 @@ class Milter:
         try:
             self._judge(message)
         except Refused as refused:
-            return _say(context, message, milter.REJECT, "550", "5.7.1", str(refused))
+            _say(context, message, f"550 5.7.1 {refused}")
+            return milter.REJECT
         except Away as away:
             _log(message, str(away))
-            text = "Header From cannot be checked now, try again later"
-            return _say(context, message, milter.TEMPFAIL, "451", "4.7.1", text)
+            _say(context, message, "451 4.7.1 Header From cannot be checked now, try again later")
+            return milter.TEMPFAIL
         return milter.CONTINUE
 
     def left(self, context) -> int:
-        """The message or the session is over."""
+        """Forget the message: it is broken off, or the session is over."""
         context.setpriv(None)
         return milter.CONTINUE
 
@@ -81,10 +82,10 @@ class Milter:
                 raise Refused(name, "names an address that does not belong to this login")
 
 
-def _say(context, message: Message, verdict: int, code: str, enhanced: str, text: str) -> int:
-    _log(message, f"{code} {enhanced} {text}")
+def _say(context, message: Message, reply: str) -> None:
+    _log(message, reply)
+    code, enhanced, text = reply.split(" ", 2)
     context.setreply(code, enhanced, text.replace("%", "%%"))
-    return verdict
 
 
 def _log(message: Message, text: str) -> None:
