@@ -178,7 +178,7 @@ def test_other_names_and_another_domain(state: Path) -> None:
         LAB_ATTR_STATUS="mailAccountStatus",
     )
     try:
-        for name in ("offboarding", "delivery", "status-values", "anti-spoofing"):
+        for name in ("offboarding", "delivery", "status-values", "anti-spoofing", "header-from"):
             lab.run("scenario", name)
         user = lab.json("user", "show", "alice")["user"]
         assert user["address"] == "alice@mail.example.net"

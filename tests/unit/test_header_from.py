@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 FILE = Path(__file__).resolve().parents[2] / "images" / "milter" / "header_from.py"
@@ -151,6 +151,7 @@ SCRAPS = st.one_of(
 ).map("".join)
 
 
+@settings(max_examples=500)
 @given(SCRAPS)
 @example('"alice@dom.example" <mallory@evil.example>')
 @example("(alice@dom.example) mallory@evil.example")
