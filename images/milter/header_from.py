@@ -12,6 +12,7 @@ FIELDS = {
     "resent-from": "Resent-From",
     "resent-sender": "Resent-Sender",
 }
+MAX_LINE = 998  # RFC 5322 §2.1.1; a longer one is broken on its way, an address with it
 MAX_FIELDS = 64  # of one message: nobody resends a letter that often
 _ONCE = {"From", "Sender"}  # RFC 5322 §3.6; each resending brings its own Resent- fields
 _SINGLE = {"Sender", "Resent-Sender"}  # hold one address, not a list
@@ -59,6 +60,7 @@ class Fields:
             if known is None:
                 _see_no_hidden_line(name, value)
             else:
+                _see_no_long_line(known, value)
                 self._found.append((known, _unfolded(known, value)))
                 _see_not_too_many(known, len(self._found))
         except Refused as refused:
@@ -169,6 +171,11 @@ def _unfolded(field: str, value: bytes) -> str:
     if _CONTROL.search(text):
         raise Refused(field, "holds a control character")
     return text
+
+
+def _see_no_long_line(name: str, value: bytes) -> None:
+    if any(len(line) > MAX_LINE for line in b": ".join((name.encode(), value)).split(b"\n")):
+        raise Refused(name, "holds a line that is too long")
 
 
 def _see_no_hidden_line(name: str, value: bytes) -> None:

@@ -4,6 +4,7 @@ import re
 import smtplib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,8 @@ BAD = {
     "a NUL in the local part": b"From: ali\0ce@truenorth.local",
     "a control character": b"From: Alice\x07 <%b>" % OWN,
     "a fold into nothing": b"From: %b\r\n \r\n , %b" % (OWN, OTHER),
+    "an extension that Postfix would break off": b"From: %balice+%b" % (b" " * 986, OTHER),
+    "a line that is too long": b"From: %b (%b)" % (OWN, b"x" * 1000),
     "a Sender of another's": b"From: %b\r\nSender: %b" % (OWN, OTHER),
     "two Senders": b"From: %b\r\nSender: %b\r\nSENDER: %b" % (OWN, OWN, OWN),
     "a Sender with two addresses": b"From: %b\r\nSender: %b, %b" % (OWN, OWN, OWN),
@@ -195,6 +198,40 @@ def test_a_new_address_counts_with_the_next_message(written: LiveLab, stack: End
             "openldap", "ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///", stdin=ldif
         )
         assert submit(stack, header).reply.code == code
+
+
+def test_a_header_beyond_all_measure_is_not_accepted(stack: Endpoints) -> None:
+    """What the milter protocol cannot carry, more than 64 kB, ends in 4xx or 5xx."""
+    for size in (60_000, 70_000, 150_000):
+        folds = b"\r\n ".join([b"x" * 900] * (size // 900))
+        outcome = submit(stack, b"From: %b %b" % (folds, OTHER))
+        assert 400 <= outcome.reply.code < 600, (size, outcome)
+    assert submit(stack, b"From: %b" % OWN).accepted
+
+
+def test_each_message_of_a_session_is_judged_by_itself(stack: Endpoints) -> None:
+    """Good, bad, broken off and good again in one session: no verdict is carried over."""
+    bob = stack.accounts["bob"].address
+    with _signed_in(stack) as session:
+        for header, code in ((OWN, 250), (OTHER, 550), (OWN, 250), (OTHER, 550)):
+            session.mail(OWN.decode())
+            session.rcpt(bob)
+            assert session.data(b"From: %b\r\n\r\nx" % header)[0] == code
+            session.mail(OWN.decode())
+            session.rset()
+
+
+def test_many_at_once_are_not_mixed_up(stack: Endpoints) -> None:
+    """Alice and Bob each send in both names, side by side: each is refused the other's alone."""
+    letters = [(who, of) for who in ("alice", "bob") for of in ("alice", "bob")] * 10
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda pair: _code(stack, *pair), letters))
+    assert codes == [250 if who == of else 550 for who, of in letters]
+
+
+def _code(stack: Endpoints, who: str, of: str) -> int:
+    address = stack.accounts[of].address.encode()
+    return submit(stack, b"From: %b" % address, who=who).reply.code
 
 
 @pytest.mark.parametrize("form", ["missing", "two", "a group", "of another domain"])

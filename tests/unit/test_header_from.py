@@ -49,6 +49,7 @@ def passes(*fields: tuple[str, bytes]) -> bool:
         (b"\n\talice@dom.example", ["alice@dom.example"]),
         (b"Alice\r\n <alice@dom.example>", ["alice@dom.example"]),
         (b"<alice@dom.example>", ["alice@dom.example"]),
+        (b" " * 989 + b"a@b", ["a@b"]),
         (b"a@x,b <b@y>, \"c\" <c@z>", ["a@x", "b@y", "c@z"]),
     ],
 )  # fmt: skip
@@ -95,6 +96,8 @@ def test_what_is_not_certain_is_refused(value: bytes) -> None:
         ([("From", b"a@b"), ("Resent-From", b"a@b, c@d"), ("Sender", b"a@b")], "Resent-Sender"),
         ([("From", b"a@b"), ("Subject", b"x\rFrom: c@d")], "Subject holds a control"),
         ([("From", b"a@b"), ("Subject", b"x\0")], "Subject holds a control"),
+        ([("From", b" " * 990 + b"a@b")], "From holds a line that is too long"),
+        ([("From", b"a\n <" + b"a" * 1000 + b"@b>")], "From holds a line that is too long"),
         ([("From", b"a@b"), *[("Resent-From", b"a@b")] * 64], "Resent-From stands there too often"),
     ],
 )
