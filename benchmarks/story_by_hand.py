@@ -38,15 +38,17 @@ class Story:
     def send(self, who: str, to: str, as_: str | None = None) -> tuple[int, str]:
         """Submit a message; returns the code that decided, and the Message-ID."""
         accounts = self.stack["accounts"]
+        author = accounts[as_ or who]["address"]
         identity = f"<{uuid.uuid4()}@labctl.invalid>"
         where = self.stack["submission"]
         with smtplib.SMTP(where["host"], where["port"]) as client:
             client.starttls(context=self.tls)
             client.login(accounts[who]["login"], accounts[who]["password"])
-            client.mail(accounts[as_ or who]["address"])
+            client.mail(author)
             code, _ = client.rcpt(accounts[to]["address"])
             if code == ACCEPTED:
-                client.data(f"Message-ID: {identity}\r\nSubject: Story\r\n\r\nHello.\r\n")
+                header = f"From: {author}\r\nMessage-ID: {identity}\r\nSubject: Story"
+                client.data(f"{header}\r\n\r\nHello.\r\n")
         return code, identity
 
     def find(self, who: str, identity: str) -> None:

@@ -247,6 +247,7 @@ class Settings:
     policy: str = "hardened"
     policy_absent: str = "permit"
     null_sender: str = "deny"
+    milter: str = "on"
     status_free: bool = False
     auth_penalty: str = "off"
     relayhost: str = ""
@@ -287,6 +288,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         policy=read.choice("LAB_POLICY", "hardened", "baseline"),
         policy_absent=read.choice("LAB_POLICY_ABSENT", "permit", "deny"),
         null_sender=read.choice("LAB_NULL_SENDER", "deny", "allow"),
+        milter=read.choice("LAB_MILTER", "on", "off"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
         auth_penalty=read.choice("LAB_AUTH_PENALTY", "off", "on"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),

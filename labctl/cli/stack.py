@@ -9,6 +9,9 @@ from labctl.cli.output import show
 from labctl.cli.progress import Progress
 from labctl.errors import Exit
 
+# As labctl.lab.images has them, which is imported where it is needed.
+_SERVICE = click.Choice(["openldap", "postfix", "dovecot", "milter"])
+
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show all that is said.")
 
 
@@ -112,7 +115,7 @@ def _show_endpoints(app: App, output: str, *, secrets: bool) -> None:
 
 
 @click.command()
-@click.argument("services", nargs=-1, type=click.Choice(["openldap", "postfix", "dovecot"]))
+@click.argument("services", nargs=-1, type=_SERVICE)
 @click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only this many lines of each.")
 @pass_app

@@ -12,7 +12,7 @@ from labctl.errors import HostProblem
 from labctl.lab.engine import Engine
 from labctl.settings import dotenv
 
-SERVICES = ("openldap", "postfix", "dovecot")
+SERVICES = ("openldap", "postfix", "dovecot", "milter")
 PREFIX = "mail-policy-lab"
 Say = Callable[[str], None]
 

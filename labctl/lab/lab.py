@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from labctl.protocols.directory import Directory
 
 PASSWORDS = ("directory-admin", "policy-admin", "postfix", "dovecot")
+CERTIFIED = ("openldap", "postfix", "dovecot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,8 @@ class Lab:
     def up(self, progress: Progress, *, policy: str | None = None) -> Came:
         """Bring the lab up, or to what settings and files now say; twice changes nothing.
 
-        Returns when a directory search, a SASL handshake, the LMTP path and an IMAP greeting
-        were seen. Raises HostProblem or DeadlinePassed.
+        Returns when a directory search, a SASL handshake, the LMTP path, an IMAP greeting and the
+        milter's options were seen. Raises HostProblem or DeadlinePassed.
         """
         with self.files.locked("labctl up"):
             self.engine.client.ping()
@@ -98,7 +99,7 @@ class Lab:
             certificates = self._ensure_secrets()
             images = ensure_images(self.engine, self.settings.root, progress)
             self.project.write_env(images)
-            progress.step("starting openldap, postfix, dovecot")
+            progress.step(f"starting {', '.join(SERVERS)}")
             self.project.up()
             converged = self._bring_to_seed(progress, reset=False)
             return Came(converged, tuple(certificates))
@@ -151,7 +152,7 @@ class Lab:
             if not path.is_file():
                 write_private(path, new_password())
         host = Host(hostname(self.settings), reachable(self.settings))
-        return ensure_certificates(self.files.secrets, SERVERS, host)
+        return ensure_certificates(self.files.secrets, CERTIFIED, host)
 
     def _bring_to_seed(self, progress: Progress, *, reset: bool) -> "Converged":
         """Bring directory and Maildirs to the seed, and see every server answer."""
@@ -170,7 +171,8 @@ class Lab:
 
         waiting = ready.Waiting(self.containers, self.settings.ready_seconds, progress.step)
         found: Converged
-        _, _, found = waiting.for_all(
+        _, _, _, found = waiting.for_all(
+            ready.Probe("milter", "its options", lambda: ready.negotiates(self.containers)),
             ready.Probe("dovecot", "an IMAP greeting", lambda: ready.imap_greets(endpoints)),
             ready.Probe("postfix", "the delivery path", lambda: ready.delivers(self.containers)),
             ready.Probe("openldap", "a bind and a search", converged),

@@ -104,6 +104,7 @@ class Project:
             "LAB_POLICY": self.record.policy,
             "LAB_POLICY_ABSENT": settings.policy_absent,
             "LAB_NULL_SENDER": settings.null_sender,
+            "LAB_MILTER": settings.milter,
             "LAB_STATUS_FREE": "1" if settings.status_free else "0",
             "LAB_AUTH_PENALTY": settings.auth_penalty,
             "LAB_RELAYHOST": settings.relayhost,

@@ -53,6 +53,11 @@ def delivers(containers: LabContainers) -> bool:
     return containers.execute("postfix", ["lmtp-path"]).strip() != ""
 
 
+def negotiates(containers: LabContainers) -> bool:
+    """See the milter negotiate its options, as Postfix does first of all."""
+    return containers.execute("milter", ["healthcheck"]).strip() != ""
+
+
 class _GivenUp(Exception):
     """Another probe has failed already: that one tells why."""
 

@@ -22,13 +22,15 @@ def test_nobody_sends_nothing_bounces_and_it_recovers(scratch: LiveLab, tmp_path
     endpoints = Endpoints.from_dict(json.loads(file.read_text()))
     alice, bob = endpoints.accounts["alice"], endpoints.accounts["bob"]
     context = client_context(endpoints.ca_file)
+    envelope, letter = Envelope(alice.address, (bob.address,)), b"From: %b\r\n\r\nx"
+    letter %= alice.address.encode()
     with SmtpConnection.open(
         "submission", endpoints.services["submission"], context=context, emit=lambda _: None
     ) as session:
         assert session.sign_in(alice.login, alice.password).reply.ok
         docker_do("stop", "-t", "3", scratch.container("openldap"))
         try:
-            outcome = session.submit(Envelope(alice.address, (bob.address,)), b"x")
+            outcome = session.submit(envelope, letter)
             assert 400 <= outcome.reply.code < 500, outcome
             for arguments in (("--from", "alice", "--to", "bob"), STRANGER):
                 done = scratch.ran("send", *arguments)
@@ -39,7 +41,7 @@ def test_nobody_sends_nothing_bounces_and_it_recovers(scratch: LiveLab, tmp_path
         deadline = time.monotonic() + 30
         while not can_sign_in(endpoints):
             assert time.monotonic() < deadline, "nobody could sign in again"
-        while not session.submit(Envelope(alice.address, (bob.address,)), b"x").accepted:
+        while not session.submit(envelope, letter).accepted:
             assert time.monotonic() < deadline, "the open session never recovered"
     for _ in range(5):  # whichever of Postfix's processes answers
         scratch.run("send", "--from", "alice", "--to", "bob")

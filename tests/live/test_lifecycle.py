@@ -12,7 +12,7 @@ from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.protocols.poll import poll
 
-SERVICES = ("openldap", "postfix", "dovecot")
+SERVICES = ("openldap", "postfix", "dovecot", "milter")
 
 
 def ids(lab: LiveLab) -> str:
@@ -183,7 +183,7 @@ def test_other_names_and_another_domain(state: Path) -> None:
         LAB_ATTR_STATUS="mailAccountStatus",
     )
     try:
-        for name in ("offboarding", "delivery", "status-values", "anti-spoofing"):
+        for name in ("offboarding", "delivery", "status-values", "anti-spoofing", "header-from"):
             lab.run("scenario", name)
         user = lab.json("user", "show", "alice")["user"]
         assert user["address"] == "alice@mail.example.net"

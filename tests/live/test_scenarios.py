@@ -109,6 +109,16 @@ MUTATIONS = {
         "send",
         [("main.cf", "s/^hardened_null_sender = .*/hardened_null_sender =/")],
     ),
+    "the header is not looked at": (
+        "header-from",
+        "send",
+        [("main.cf", "s/^smtpd_milters = .*/smtpd_milters =/")],
+    ),
+    "port 25 is held to it, too": (
+        "header-from",
+        "send",
+        [("main.cf", "s/^relay_milters =/& $smtpd_milters/")],
+    ),
     "mail for outside is not captured": (
         "delivery",
         "send",

@@ -1,0 +1,111 @@
+"""The milter: refuses a message whose header names a sender that is not its sender's own.
+
+Speaks to Postfix through libmilter, in a thread for each SMTP session. Everything that goes wrong
+ends in a temporary refusal. The password of the directory's account comes on standard input.
+"""
+
+import sys
+
+import milter
+from directory import Away, Directory, from_environment
+from header_from import Fields, Refused, owns
+
+PORT = 8891
+UNWANTED = (
+    milter.P_NOCONNECT
+    | milter.P_NOHELO
+    | milter.P_NORCPT
+    | milter.P_NODATA
+    | milter.P_NOUNKNOWN
+    | milter.P_NOEOH
+    | milter.P_NOBODY
+)
+
+
+class Message:
+    """A message as far as it has come: who sends it, and what its header says."""
+
+    def __init__(self, login: str | None) -> None:
+        self.login = login
+        self.fields = Fields()
+
+
+class Milter:
+    """What happens at each event of the protocol."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def negotiated(self, _context, options: list[int]) -> int:
+        """Ask for senders, header fields and ends of messages only; change nothing."""
+        options[:] = [0, options[1] & UNWANTED, 0, 0]
+        return milter.CONTINUE
+
+    def begun(self, context, *_envelope: bytes) -> int:
+        """MAIL: a message begins."""
+        context.setpriv(Message(context.getsymval("{auth_authen}")))
+        return milter.CONTINUE
+
+    def field(self, context, name: str, value: bytes) -> int:
+        """Take a header field."""
+        context.getpriv().fields.add(name, value)
+        return milter.CONTINUE
+
+    def ended(self, context) -> int:
+        """Judge the message at its end."""
+        message = context.getpriv()
+        context.setpriv(None)
+        try:
+            self._judge(message)
+        except Refused as refused:
+            _say(context, message, f"550 5.7.1 {refused}")
+            return milter.REJECT
+        except Away as away:
+            _log(message, str(away))
+            _say(context, message, "451 4.7.1 Header From cannot be checked now, try again later")
+            return milter.TEMPFAIL
+        return milter.CONTINUE
+
+    def left(self, context) -> int:
+        """Forget the message: it is broken off, or the session is over."""
+        context.setpriv(None)
+        return milter.CONTINUE
+
+    def _judge(self, message: Message) -> None:
+        if not message.login:
+            raise Away("Postfix names nobody who signed in")
+        addresses = message.fields.addresses()
+        own = self._directory.addresses_of(message.login)
+        for name, address in addresses:
+            if not owns(own, address):
+                _log(message, f"{name} is {address!r}")
+                raise Refused(name, "names an address that does not belong to this login")
+
+
+def _say(context, message: Message, reply: str) -> None:
+    _log(message, reply)
+    code, enhanced, text = reply.split(" ", 2)
+    context.setreply(code, enhanced, text.replace("%", "%%"))
+
+
+def _log(message: Message, text: str) -> None:
+    sys.stderr.write(f"milter: {message.login!r}: {text}\n")
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    events = Milter(from_environment(sys.stdin.readline().strip()))
+    milter.set_envfrom_callback(events.begun)
+    milter.set_header_callback(events.field)
+    milter.set_eom_callback(events.ended)
+    milter.set_abort_callback(events.left)
+    milter.set_close_callback(events.left)
+    milter.set_exception_policy(milter.TEMPFAIL)
+    milter.setconn(f"inet:{PORT}@0.0.0.0")
+    milter.register("header-from", negotiate=events.negotiated)
+    milter.opensocket(False)  # noqa: FBT003 - libmilter's own argument: no file to remove
+    milter.main()
+
+
+if __name__ == "__main__":
+    main()
