@@ -90,8 +90,8 @@ def _results(
 
     scenarios = load_all(sorted((app.root / "scenarios").glob("*.yaml")))
     for profile in dict.fromkeys(mutation.profile for mutation in chosen):
-        lab.up(progress, policy=profile)
-        on_profile = Lab(lab.settings, lab.name)  # which reads the profile anew
+        on_profile = Lab(lab.settings, lab.name)
+        on_profile.up(progress, policy=profile)
         yield from _on_profile(
             on_profile, [each for each in chosen if each.profile == profile], scenarios, progress
         )
@@ -118,7 +118,9 @@ def _on_profile(
     for number, mutation in enumerate(mutations, start=1):
         progress.step(f"{number} of {len(mutations)}: {mutation.name}")
         break_lab(lab.containers, mutation, lab.settings.base_dn)
-        yield prove_one(mutation, scenarios, play)
+        result = prove_one(mutation, scenarios, play)
+        progress.step(f"    {result.caught.scenario if result.caught else 'SURVIVED'}")
+        yield result
         mend_lab(lab.containers, mutation.services)
         lab.reset(_Quiet())
 
