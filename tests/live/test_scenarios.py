@@ -117,7 +117,7 @@ MUTATIONS = {
     "port 25 is held to it, too": (
         "header-from",
         "send",
-        [("main.cf", "s/^relay_milters =/& $smtpd_milters/")],
+        [("main.cf", "s/^relay_milters =/& $hardened_milters/")],
     ),
     "mail for outside is not captured": (
         "delivery",
