@@ -135,7 +135,7 @@ _MAPS = (
     Mutation(
         "the flag is not looked at",
         (Edit(_YES, r"\(!\(tnMailSendAllowed=FALSE\)\)", ""),),
-        "offboarding",
+        "secondary-addresses",
     ),
     Mutation(
         "any status is as good as active",
@@ -146,7 +146,7 @@ _MAPS = (
                 "query_filter = (&(uid=%s)(!(tnMailSendAllowed=FALSE)))",
             ),
         ),
-        "status-values",
+        "secondary-addresses",
     ),
     Mutation(
         "an absent status is a no",
@@ -315,6 +315,36 @@ _DOORS = (
             _main("smtpd_forbid_unauth_pipelining", "no"),
             Edit(_MAIN, "reject_unauth_pipelining, ", ""),
         ),
+        "bypass",
+    ),
+)
+
+# ---- The header is not looked at ----------------------------------------------------------------
+
+_HEADER = (
+    Mutation(
+        "nobody looks at the header",
+        (_main("hardened_milters", ""),),
+        "header-from",
+    ),
+    Mutation(
+        "a header that nobody could look at is taken",
+        (_main("milter_default_action", "accept"),),
+        "header-from",
+    ),
+    Mutation(
+        "a header that nobody could look at is refused for good",
+        (_main("milter_default_action", "reject"),),
+        "header-from",
+    ),
+    Mutation(
+        "the header of mail from outside is looked at",
+        (_main("relay_milters", "$hardened_milters"),),
+        "header-from",
+    ),
+    Mutation(
+        "a NUL hides a header from the milter",
+        (_main("message_reject_characters", ""),),
         "bypass",
     ),
 )
@@ -490,6 +520,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *_MAPS,
     *_SENDERS,
     *_DOORS,
+    *_HEADER,
     *_MAIL,
     *_SIGNING_IN,
     *_DIRECTORY,

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from labctl.scenario.model import Step
 from labctl.scenario.session import Containers, Kind, Session, Skipped, Undo
 
-Service = Literal["openldap", "postfix", "dovecot"]
+Service = Literal["openldap", "postfix", "dovecot", "milter"]
 _HEAL_SECONDS = 30.0
 
 
