@@ -22,6 +22,7 @@ PYTHON = sys.executable
 LABCTL = str(Path(sys.executable).parent / "labctl")
 SLOT = 39
 PROJECT = f"mail-policy-lab-{SLOT}"
+MESSAGES, SESSIONS = "400", "8"
 SERVICES = ("openldap", "postfix", "dovecot", "milter")
 
 
@@ -137,6 +138,29 @@ class Bench:
         )
         return Figure("scenario offboarding", "the story by plain clients", "s", ours, floor, 3)
 
+    def policy(self) -> Figure:
+        """Time submissions under `hardened` without the milter, against `baseline`."""
+        return self._cost("policy: hardened", 1 / 0.95, "off")
+
+    def milter(self) -> Figure:
+        """Time submissions under `hardened` with the milter, against `baseline`."""
+        return self._cost("policy: with milter", float("inf"), "on")
+
+    def _cost(self, what: str, limit: float, milter: str) -> Figure:
+        file = self.state / "stack.json"
+        file.write_text(self.labctl("endpoints", "-o", "json", "--secrets"), encoding="utf-8")
+        load = [PYTHON, str(ROOT / "benchmarks" / "load.py"), str(file), MESSAGES, SESSIONS]
+        seconds_of: dict[str, list[float]] = {"hardened": [], "baseline": []}
+        self.env["LAB_MILTER"] = milter
+        for _ in range(2 * self.count):
+            for profile, samples in seconds_of.items():
+                self.labctl("up", "--policy", profile)
+                run(load)  # Postfix has its processes then, and the caches are warm
+                samples.append(float(run(load)))
+        self.labctl("up", "--policy", "hardened")
+        floor = f"baseline, {MESSAGES} messages"
+        return Figure(what, floor, "s", seconds_of["hardened"], seconds_of["baseline"], limit)
+
     def memory(self) -> Figure:
         """Weigh the idle services, against the 50 MB that a lab may take."""
         names = [f"{PROJECT}-{service}-1" for service in SERVICES]
@@ -205,6 +229,8 @@ def main() -> None:
             bench.images,
             bench.memory,
             bench.scenario,
+            bench.policy,
+            bench.milter,
             bench.reset,
             bench.up,
         ):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from labctl.settings import Endpoints, Settings, load_settings
+from labctl.endpoints import Endpoints
+from labctl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab

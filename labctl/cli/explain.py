@@ -9,8 +9,8 @@ from labctl.cli.output import show
 from labctl.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from labctl.endpoints import Account, Endpoints
     from labctl.events import Event
-    from labctl.settings import Account, Endpoints
 
 PORTS = ("587", "465", "25")
 

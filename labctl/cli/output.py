@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from labctl.settings import SCHEMA
+from labctl.endpoints import SCHEMA
 
 Row = Sequence[str]
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from labctl.endpoints import Endpoints
 from labctl.errors import LabctlError, LabNotReady
 from labctl.explain.model import Prediction
 from labctl.explain.tables import LdapSource
 from labctl.protocols.directory import Directory, Entry
-from labctl.settings import Endpoints
 
 Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 _SCOPES: Mapping[str, Scope] = {"base": "BASE", "one": "LEVEL", "sub": "SUBTREE"}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labctl.endpoints import Account, Endpoints
 from labctl.events import Emit
 from labctl.explain.configuration import Configuration
 from labctl.explain.evidence import Evidence, gather
@@ -11,7 +12,6 @@ from labctl.explain.postfix import Execute, predict_from, read_configuration, re
 from labctl.explain.probe import probe
 from labctl.protocols.directory import Entry
 from labctl.protocols.smtp import Outcome
-from labctl.settings import Account, Endpoints
 
 
 @dataclass(frozen=True, slots=True)

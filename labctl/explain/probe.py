@@ -1,10 +1,10 @@
 """The same transaction, really begun: up to the reply to DATA, never a word of content."""
 
+from labctl.endpoints import Account, Endpoints
 from labctl.events import Emit
 from labctl.explain.model import Transaction
 from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
-from labctl.settings import Account, Endpoints
 
 SERVICES = {587: "submission", 465: "submissions", 25: "smtp"}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from labctl.endpoints import Endpoints, Login, Secret
 from labctl.errors import LabNotReady
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
@@ -14,7 +15,7 @@ from labctl.lab.images import Progress, ensure_images
 from labctl.lab.people import Person, new_password, read_people, write_people
 from labctl.lab.project import Project, hostname, reachable, services_of
 from labctl.lab.state import LabFiles, LabRecord, free_slot, write_private
-from labctl.settings import Endpoints, Login, Secret, Settings
+from labctl.settings import Settings
 
 if TYPE_CHECKING:
     from labctl.lab.seed import Converged, SeedEntry

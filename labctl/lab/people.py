@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from labctl.endpoints import Account, Secret
 from labctl.lab.state import write_private
-from labctl.settings import Account, Secret
 
 
 @dataclass(frozen=True, slots=True)

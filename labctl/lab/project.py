@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem
 from labctl.lab.engine import Engine, run
 from labctl.lab.images import PREFIX, Image
 from labctl.lab.state import LabFiles, LabRecord, write_private
-from labctl.settings import SERVICES, Endpoint, Settings
+from labctl.settings import Settings
 
 STANDARD_PORTS: Mapping[str, int] = {
     "smtp": 25,

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
+from labctl.endpoints import Account, Endpoints
 from labctl.errors import DeadlinePassed, LabNotReady, ServerEnded
 from labctl.events import Event
 from labctl.lab.containers import LabContainers
@@ -13,7 +14,6 @@ from labctl.protocols.imap import ImapConnection
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import SmtpConnection
 from labctl.protocols.tls import client_context
-from labctl.settings import Account, Endpoints
 
 
 def unheard(_event: Event) -> None:

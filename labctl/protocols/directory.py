@@ -14,10 +14,10 @@ from ldap3.protocol.rfc2849 import operation_to_ldif
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
+from labctl.endpoints import Attributes, Endpoints, Login
 from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
 from labctl.events import Change, Emit
 from labctl.protocols.tap import Tap
-from labctl.settings import Attributes, Endpoints, Login
 
 TIMEOUT = 10  # seconds, to connect and for each answer
 

@@ -9,11 +9,11 @@ from email import message_from_bytes, policy
 from types import TracebackType
 from typing import Self
 
+from labctl.endpoints import Endpoint, Secret
 from labctl.errors import LabNotReady, SignInRefused
 from labctl.events import Emit
 from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
-from labctl.settings import Endpoint, Secret
 
 TIMEOUT = 30.0  # seconds
 

@@ -10,11 +10,11 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
+from labctl.endpoints import Endpoint, Secret
 from labctl.errors import LabNotReady
 from labctl.events import Emit
 from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
-from labctl.settings import Endpoint, Secret
 
 TIMEOUT = 30.0  # seconds; above the 10 s within which a lab answers 4xx when a server is away
 

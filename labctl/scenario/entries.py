@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from labctl.endpoints import Endpoints, Login, Secret
 from labctl.protocols.directory import Directory, Entry
 from labctl.scenario.session import Session, Skipped, Undo
-from labctl.settings import Endpoints, Login, Secret
 
 STRANGER = "stranger"
 PROGRAMS = ("postfix", "dovecot", "policy-admin", STRANGER)

@@ -5,8 +5,8 @@ local part is `reports`; `alice+news` her primary address with an extension. Wha
 an address as it stands, and nothing at all is the null sender.
 """
 
+from labctl.endpoints import Account
 from labctl.errors import UsageError
-from labctl.settings import Account
 
 
 def account_of(name: str) -> str | None:

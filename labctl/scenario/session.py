@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, Protocol
 
+from labctl.endpoints import Account, Endpoint, Endpoints
 from labctl.errors import ExpectationFailed, LabctlError, UsageError
 from labctl.events import Check, Command, Emit, Event
 from labctl.protocols.directory import Directory, PolicyChange
@@ -17,7 +18,6 @@ from labctl.protocols.smtp import SmtpConnection
 from labctl.protocols.tls import client_context
 from labctl.scenario.messages import Sent
 from labctl.scenario.names import account_of, address_of
-from labctl.settings import Account, Endpoint, Endpoints
 
 Kind = Literal["stop", "kill", "pause", "deny", "cache"]
 

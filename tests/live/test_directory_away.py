@@ -6,9 +6,9 @@ from pathlib import Path
 
 from conftest import LiveLab, docker_do
 
+from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import Envelope, SmtpConnection
 from labctl.protocols.tls import client_context
-from labctl.settings import Endpoints
 
 STRANGER = ("--from", "stranger@example.org", "--to", "bob")
 

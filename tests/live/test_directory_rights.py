@@ -3,7 +3,7 @@
 import pytest
 from conftest import LiveLab
 
-from labctl.settings import Endpoints, Login
+from labctl.endpoints import Endpoints, Login
 
 BASE = "dc=truenorth,dc=local"
 ALICE, BOB = (f"uid={name},ou=users,{BASE}" for name in ("alice", "bob"))

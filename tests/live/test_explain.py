@@ -7,6 +7,7 @@ import pytest
 from conftest import LiveLab, docker_do
 
 from labctl import cli
+from labctl.endpoints import Endpoints
 from labctl.explain.explanation import Explanation, explain
 from labctl.explain.model import Transaction, Verdict
 from labctl.lab.containers import LabContainers
@@ -14,7 +15,6 @@ from labctl.lab.engine import Engine
 from labctl.protocols.directory import Directory, PolicyChange
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Stage
-from labctl.settings import Endpoints
 
 STATES: Mapping[str, PolicyChange] = {
     "allowed": {"send_allowed": "TRUE", "status": "active"},

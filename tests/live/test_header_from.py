@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import LiveLab, bring_up, docker_do
 
+from labctl.endpoints import Endpoints
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
-from labctl.settings import Endpoints
 
 OWN = b"alice@truenorth.local"
 OTHER = b"bob@truenorth.local"

@@ -9,12 +9,12 @@ from contextlib import ExitStack, suppress
 import pytest
 from conftest import LiveLab
 
+from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.scenario.session import Session
 from labctl.scenario.steps.kick import Kick
-from labctl.settings import Endpoints
 
 
 class Desk:

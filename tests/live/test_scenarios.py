@@ -5,13 +5,13 @@ import json
 import pytest
 from conftest import ROOT, LiveLab, docker_do
 
+from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.protocols.poll import poll
 from labctl.scenario.session import Session
 from labctl.scenario.steps.unchanged import Unchanged
-from labctl.settings import Endpoints
 
 CATALOGUE = "bypass"  # test_bypass.py runs it
 SHIPPED = sorted(

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labctl.endpoints import Endpoint, Tls
 from labctl.lab.certificates import Host, ensure_certificates
-from labctl.settings import Endpoint, Tls
 
 
 @dataclass

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "labctl"
-BASE = {"errors", "events", "settings"}
+BASE = {"errors", "events", "endpoints", "settings"}
 
 # room: (rooms of ours it may import, libraries it may import)
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "events": (set(), set()),
-    "settings": ({"errors"}, {"dotenv"}),
+    "endpoints": ({"errors"}, set()),
+    "settings": ({"errors", "endpoints"}, {"dotenv"}),
     "protocols": (BASE, {"ldap3"}),
     "scenario": (BASE | {"protocols"}, {"pydantic", "ruamel"}),
     "report": ({"events"}, {"rich", "junitparser", "jinja2", "markupsafe"}),

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from dialogue import certificates, playing, server_context
 
+from labctl.endpoints import Endpoint, Secret, Tls
 from labctl.errors import LabNotReady, SignInRefused
 from labctl.events import Event, Wire
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Envelope, Outcome, Reply, SmtpConnection, Stage
 from labctl.protocols.tls import client_context
-from labctl.settings import Endpoint, Secret, Tls
 
 HELLO = ["S: 220 mail ready", "C: ehlo .*", "S: 250-mail", "S: 250 SIZE 1000"]
 BYE = ["C: quit", "S: 221 bye"]

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from dialogue import playing
 
+from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, LabNotReady, UsageError
 from labctl.lab import certificates
 from labctl.lab.certificates import Host, ensure_certificates
@@ -21,7 +22,7 @@ from labctl.lab.seed import people_of, read_seed
 from labctl.lab.state import LabFiles, LabRecord, free_slot, lab_names, write_private
 from labctl.protocols.smtp import SmtpConnection
 from labctl.protocols.tls import client_context
-from labctl.settings import MAX_SLOT, SERVICES, Endpoint, Settings, load_settings
+from labctl.settings import MAX_SLOT, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = ROOT / "scenarios" / "seed.ldif"

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import (
     DeadlinePassed,
     ExpectationFailed,
@@ -22,7 +23,6 @@ from labctl.scenario.names import account_of, address_of
 from labctl.scenario.runner import run
 from labctl.scenario.session import Session, Skipped, Undo
 from labctl.scenario.steps import TABLE
-from labctl.settings import Account, Endpoints, Secret
 
 ALICE = Account("alice", "alice", "alice@x.org", Secret("p"), ("alice.n@x.org", "reports@x.org"))
 STACK = Endpoints("x", 0, "x.org", "dc=x", "hardened", None, {}, accounts={"alice": ALICE})

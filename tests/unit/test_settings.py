@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from labctl.endpoints import Endpoints, Secret
 from labctl.errors import UsageError
-from labctl.settings import Endpoints, Secret, Settings, checked_name, load_settings
+from labctl.settings import Settings, checked_name, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct-horse-battery"

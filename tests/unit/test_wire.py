@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pytest
 from dialogue import Server, playing
 
+from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import ExpectationFailed
 from labctl.events import Check, Event, Wire
 from labctl.protocols.smtp import Reply
 from labctl.scenario.session import Session
 from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.wire import Words, heard, split, spoken
-from labctl.settings import Account, Endpoints, Secret
 
 WORDS = Words("x.org", {"dave": "geheim"}.__getitem__)
 DAVE = Account("dave", "dave", "dave@x.org", Secret("geheim"), ())

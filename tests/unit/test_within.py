@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 from dialogue import playing
 
+from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import ExpectationFailed
 from labctl.events import Event, Wire
 from labctl.scenario.session import Session
 from labctl.scenario.steps.send import Send
-from labctl.settings import Account, Endpoints, Secret
 
 GREETING = ["S: 220 x", "C: ehlo .*", "S: 250 x"]
 LATER = ["C: mail .*", "S: 250 ok", "C: rcpt .*", "S: 451 4.3.0 later", "C: rset", "S: 250 ok"]

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from labctl.endpoints import Account, Secret
 from labctl.errors import SignInRefused
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
-from labctl.settings import Account, Secret
 
 Service = Literal["submission", "submissions", "imap", "imaps"]
 
