@@ -8,7 +8,7 @@ _SENDER, _LOGINS = (
     "/etc/postfix/ldap_sender_reject_disabled.cf",
     "/etc/postfix/ldap_sender_logins.cf",
 )
-_ALIASES, _MAILBOXES = "/etc/postfix/ldap_aliases.cf", "/etc/postfix/ldap_mailboxes.cf"
+_ALIASES = "/etc/postfix/ldap_aliases.cf"
 _DOVECOT = "/etc/dovecot/dovecot.conf"
 _DOVECOT_LDAP = "/etc/dovecot/dovecot-ldap.conf.ext"
 
@@ -199,9 +199,9 @@ _MAPS = (
         "delivery",
     ),
     Mutation(
-        "no recipient has a mailbox",
-        (Edit(_MAILBOXES, r"^query_filter = .*", "query_filter = (uid=nobody)"),),
-        "delivery",
+        "mail for nobody is taken",
+        (_main("smtpd_reject_unlisted_recipient", "no"),),
+        "bypass",
     ),
 )
 
