@@ -45,11 +45,16 @@ def image_of(service: str, root: Path) -> Image:
     """Return the image of a service as its files are now."""
     context = root / "images" / service
     digest = hashlib.sha256()
-    for path in sorted(p for p in context.rglob("*") if p.is_file()):
+    for path in sorted(_files(context)):
         mode = "x" if path.stat().st_mode & 0o100 else "-"
         digest.update(f"{path.relative_to(context)}\0{mode}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return Image(service, context, digest.hexdigest()[:12])
+
+
+def _files(context: Path) -> list[Path]:
+    """Return the files that an image is built from; byte code that was left there is none."""
+    return [p for p in context.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
 
 
 def ensure_images(engine: Engine, root: Path, progress: Progress) -> dict[str, Image]:

@@ -296,7 +296,7 @@ _DOORS = (
     ),
     Mutation(
         "port 25 relays for anybody",
-        (_main("relay_relay_restrictions", "permit"),),
+        (_main("relay_relay_restrictions", "permit, reject_unauth_destination"),),
         "anti-spoofing",
     ),
     Mutation(
@@ -394,7 +394,7 @@ _DIRECTORY = (
     ),
     Mutation(
         "passwords may come in the clear",
-        (_config("cn=config", "delete: olcSecurity"),),
+        (_config("cn=config", "replace: olcSecurity\nolcSecurity: simple_bind=0"),),
         "directory-rights",
     ),
     Mutation(
