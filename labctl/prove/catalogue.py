@@ -296,7 +296,12 @@ _DOORS = (
     ),
     Mutation(
         "port 25 relays for anybody",
-        (_main("relay_relay_restrictions", "permit, reject_unauth_destination"),),
+        (
+            _main(
+                "relay_relay_restrictions",
+                "check_client_access static:OK, reject_unauth_destination",
+            ),
+        ),
         "anti-spoofing",
     ),
     Mutation(
@@ -394,7 +399,7 @@ _DIRECTORY = (
     ),
     Mutation(
         "passwords may come in the clear",
-        (_config("cn=config", "replace: olcSecurity\nolcSecurity: simple_bind=0"),),
+        (_config(_MDB, "add: olcSecurity\nolcSecurity: simple_bind=0"),),
         "directory-rights",
     ),
     Mutation(
