@@ -32,7 +32,8 @@ _WAIT_SECONDS = 3.0  # for a message: on a broken lab one that is late never com
 def prove(app: App, *, words: tuple[str, ...], only_list: bool, output: str) -> int:
     """Break a lab on purpose, one mutation at a time, and see a scenario go red each time.
 
-    With words, only mutations whose name holds all of them. It is done to a lab of its own, which
+    With words, only mutations whose name holds all of them, and of the scenarios only those that
+    these name; else all, until one goes red. It is done to a lab of its own, which
     comes up for it and is removed at the end. Exits with 1 if a mutation survives.
     """
     from labctl.prove.catalogue import MUTATIONS
@@ -47,7 +48,7 @@ def prove(app: App, *, words: tuple[str, ...], only_list: bool, output: str) -> 
         _show_list(chosen, output)
         return int(Exit.OK)
     with Progress() as progress, _own_lab(app, progress) as lab:
-        results = list(_results(app, lab, chosen, progress))
+        results = list(_results(lab, chosen, _scenarios(app, chosen), progress))
     show(output, _data(results), HEADER, [_row(result) for result in results])
     left = survivors(results)
     click.echo(f"{len(results)} mutations, {len(left)} survived.", err=True)
@@ -81,14 +82,24 @@ def _own_lab(app: App, progress: Progress) -> "Iterator[Lab]":
         lab.down(volumes=True)
 
 
+def _scenarios(app: App, chosen: "Sequence[Mutation]") -> "list[Scenario]":
+    from labctl.prove.catalogue import MUTATIONS
+    from labctl.scenario.loader import load_all
+
+    found = load_all(sorted((app.root / "scenarios").glob("*.yaml")))
+    named = {mutation.scenario for mutation in chosen}
+    return [each for each in found if len(chosen) == len(MUTATIONS) or each.name in named]
+
+
 def _results(
-    app: App, lab: "Lab", chosen: "Sequence[Mutation]", progress: Progress
+    lab: "Lab",
+    chosen: "Sequence[Mutation]",
+    scenarios: "Sequence[Scenario]",
+    progress: Progress,
 ) -> "Iterator[Result]":
     """Yield what becomes of each mutation, profile by profile."""
     from labctl.lab.lab import Lab
-    from labctl.scenario.loader import load_all
 
-    scenarios = load_all(sorted((app.root / "scenarios").glob("*.yaml")))
     for profile in dict.fromkeys(mutation.profile for mutation in chosen):
         on_profile = Lab(lab.settings, lab.name)
         on_profile.up(progress, policy=profile)

@@ -399,7 +399,10 @@ _DIRECTORY = (
     ),
     Mutation(
         "passwords may come in the clear",
-        (_config(_MDB, "add: olcSecurity\nolcSecurity: simple_bind=0"),),
+        (
+            _config("cn=config", "replace: olcSecurity\nolcSecurity: simple_bind=0"),
+            _config(_MDB, "add: olcSecurity\nolcSecurity: simple_bind=0"),
+        ),
         "directory-rights",
     ),
     Mutation(
