@@ -43,24 +43,32 @@ class Directory:
 
         Raises Away unless the directory shows exactly one such account.
         """
-        with self._lock:
-            try:
-                entries = self._asked(login)
-            except _ldap.LDAPError as error:
-                self._connection = None
-                raise Away(f"{self._uri}: {error!r}") from error
+        entries = self._answers(f"(uid={login.translate(_SPECIAL)})")
         if len(entries) != 1:
             raise Away(f"{self._uri} shows {len(entries)} accounts of the login {login!r}")
         return frozenset(_values(entries[0][1]))
 
-    def _asked(self, login: str) -> list:
+    def is_somebodys(self, address: str) -> bool:
+        """Say whether anybody owns exactly this address. Raises Away if it cannot be asked."""
+        value = address.translate(_SPECIAL)
+        return bool(self._answers(f"(|(mail={value})(mailLocalAddress={value}))"))
+
+    def _answers(self, condition: str) -> list:
+        with self._lock:
+            try:
+                return self._asked(f"(&(objectClass=posixAccount){condition})")
+            except _ldap.LDAPError as error:
+                self._connection = None
+                raise Away(f"{self._uri}: {error!r}") from error
+
+    def _asked(self, query: str) -> list:
         if self._connection is not None:
             try:
-                return self._search(login)
+                return self._search(query)
             except _ldap.SERVER_DOWN:  # restarted meanwhile
                 self._connection = None
         self._connection = self._connect()
-        return self._search(login)
+        return self._search(query)
 
     def _connect(self):
         connection = _ldap.initialize(self._uri)
@@ -70,8 +78,7 @@ class Directory:
         connection.result4(connection.simple_bind(*self._login), 1, SECONDS)
         return connection
 
-    def _search(self, login: str) -> list:
-        query = f"(&(objectClass=posixAccount)(uid={login.translate(_SPECIAL)}))"
+    def _search(self, query: str) -> list:
         asked = self._connection.search_ext(
             self._base, _ldap.SCOPE_ONELEVEL, query, list(ADDRESSES), 0, None, None, SECONDS, 2
         )

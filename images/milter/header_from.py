@@ -4,6 +4,7 @@ RFC 5322 without most of its obsolete forms, and RFC 2047. What cannot be read w
 refused, since a mail reader might read it another way. No library but the standard one.
 """
 
+import binascii
 import re
 
 FIELDS = {
@@ -20,9 +21,13 @@ _EXTENSION = "+"  # Postfix: recipient_delimiter
 
 _FOLD = re.compile(r"\r?\n(?=[ \t]+[^ \t\r\n])")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# What a careless reader takes for the address, in a name and in a comment.
+# What a careless reader takes for the address, in a comment and anywhere but in its place.
+_ADDRESS_LIKE = re.compile(r"[^\s()]@[^\s()]")
 _ANGLE = re.compile(r"[<>]")
-_ADDRESS_LIKE = re.compile(r"[<>@]")
+# In a local part: what would have to be quoted because it means something elsewhere.
+_MEANS_ELSEWHERE = re.compile(r"[\s@<>(),;:\"\\\[\]]")
+_ENCODED = re.compile(r"=\?([^?\s*]+)(?:\*[^?\s]*)?\?([bq])\?([^?\s]*)\?=", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)')
 _ESCAPED = re.compile(r"\\(.)")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _TOKEN = re.compile(
@@ -93,6 +98,7 @@ def owns(own: frozenset[str], address: str) -> bool:
 
 def mailboxes(field: str, value: str) -> list[str]:
     """Return the addresses of a mailbox-list (RFC 5322 §3.4); raises Refused if it is none."""
+    _see_no_second_address(field, value)
     parts: list[list[tuple[str, str]]] = [[]]
     for kind, text in _tokens(field, value):
         if kind == ",":
@@ -104,13 +110,17 @@ def mailboxes(field: str, value: str) -> list[str]:
 
 def _address(field: str, tokens: list[tuple[str, str]]) -> str:
     shape = "".join(kind for kind, _ in tokens)
+    texts = [text.lower() for _, text in tokens]
+    if shape == "a@a<a@a>" and texts[:3] == texts[4:7]:  # an address as its own name
+        shape, tokens = "a@a", tokens[:3]
     found = _MAILBOX.fullmatch(shape)
     if found is None or ("<" in shape) != (found[2] == ">"):
         raise _unreadable(field)
     (kind, local), _, (_, domain) = tokens[found.start(1) : found.end(1)]
     if kind == "q":
         local = _ESCAPED.sub(r"\1", local[1:-1])
-    if "=?" in local + domain:  # RFC 2047 §5: no encoded word within an address
+    encoded = "=?" in local + domain  # RFC 2047 §5: no encoded word within an address
+    if encoded or _MEANS_ELSEWHERE.search(local):
         raise _unreadable(field)
     return f"{local}@{domain}".lower()
 
@@ -127,8 +137,6 @@ def _tokens(field: str, value: str) -> list[tuple[str, str]]:
         if token is None:
             raise _unreadable(field)
         position = token.end()
-        if token.lastgroup == "quoted" and _ANGLE.search(token[0]):
-            raise _unreadable(field)
         if token.lastgroup != "gap":
             kind = token[0] if token.lastgroup == "special" else str(token.lastgroup)[0]
             found.append((kind, token[0]))
@@ -142,10 +150,30 @@ def _after_comment(field: str, value: str, start: int) -> int:
         depth += (letter == "(") - (letter == ")")
         position += 2 if letter == "\\" else 1
         if depth == 0:
-            if _ADDRESS_LIKE.search(value, start, position):
+            if _ADDRESS_LIKE.search(_ESCAPED.sub(r"\1", value[start:position])):
                 raise _unreadable(field)
             return position
     raise _unreadable(field)
+
+
+def _see_no_second_address(field: str, value: str) -> None:
+    """See that no name or comment, decoded, shows an address in angle brackets or another line."""
+    decoded = "".join(_decoded(field, word) for word in _ENCODED.finditer(value))
+    if "=?" in _ENCODED.sub("", value) or _CONTROL.search(decoded):
+        raise _unreadable(field)
+    said = decoded + "".join(_QUOTED.findall(value))
+    if "@" in said and _ANGLE.search(said):
+        raise _unreadable(field)
+
+
+def _decoded(field: str, word: re.Match[str]) -> str:
+    charset, encoding, text = word.groups()
+    try:
+        if encoding in "bB":
+            return binascii.a2b_base64(text).decode(charset)
+        return binascii.a2b_qp(text, header=True).decode(charset)
+    except (LookupError, ValueError):  # binascii.Error and UnicodeDecodeError among them
+        raise _unreadable(field) from None
 
 
 def _see_not_too_many(name: str, count: int) -> None:

@@ -77,7 +77,10 @@ class Milter:
         addresses = message.fields.addresses()
         own = self._directory.addresses_of(message.login)
         for name, address in addresses:
-            if not owns(own, address):
+            # An extension belongs to whom it extends, unless it is an address of its own.
+            if not owns(own, address) or (
+                address not in own and self._directory.is_somebodys(address)
+            ):
                 _log(message, f"{name} is {address!r}")
                 raise Refused(name, "names an address that does not belong to this login")
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from labctl.endpoints import SCHEMA
+from labctl.report.wording import visible
 
 Row = Sequence[str]
 
@@ -16,6 +17,7 @@ Row = Sequence[str]
 def show(output: str, data: Mapping[str, Any], header: Row, rows: Sequence[Row]) -> None:
     """Print `data` as JSON or YAML with its schema, or `rows` as a table."""
     whole = {"schema": SCHEMA, **data}
+    rows = [[visible(cell) for cell in row] for row in rows]  # what a stranger wrote among them
     if output == "json":
         click.echo(json.dumps(whole, indent=2))
     elif output == "yaml":

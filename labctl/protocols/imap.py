@@ -5,7 +5,9 @@ import re
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from email import message_from_bytes, policy
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from types import TracebackType
 from typing import Self
 
@@ -185,13 +187,24 @@ def _said(error: Exception) -> str:
 
 
 def _mail(head: bytes, fields: bytes) -> Mail:
-    parsed = message_from_bytes(fields, policy=policy.default)
+    parsed = message_from_bytes(fields)
     match = _UID.search(head)
     return Mail(
         uid=int(match[1]) if match else 0,
-        message_id=str(parsed["Message-ID"] or ""),
-        sender=str(parsed["From"] or ""),
-        to=str(parsed["To"] or ""),
-        subject=str(parsed["Subject"] or ""),
-        date=str(parsed["Date"] or ""),
+        message_id=_text(parsed["Message-ID"]),
+        sender=_text(parsed["From"]),
+        to=_text(parsed["To"]),
+        subject=_text(parsed["Subject"]),
+        date=_text(parsed["Date"]),
     )
+
+
+def _text(value: str | None) -> str:
+    """Return a header field as a reader shows it, or as it stands where it cannot be decoded:
+    anybody may have written it.
+    """
+    plain = " ".join(str(value or "").split())
+    try:
+        return str(make_header(decode_header(plain)))
+    except (HeaderParseError, LookupError, ValueError):
+        return plain

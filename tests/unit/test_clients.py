@@ -253,6 +253,28 @@ def test_imap_lists_the_newest() -> None:
     assert (mail.uid, mail.subject, mail.message_id) == (9, "Grüße", "<m@x>")
 
 
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("=?utf-8?q?x=0D=0AFrom=3A_b?= <a@x.org>", "x\r\nFrom: b <a@x.org>"),
+        ("=?utf-8?b?YgBi?= <a@x.org>", "b\0b <a@x.org>"),
+        ("=?nonsense?q?x?= <a@x.org>", "=?nonsense?q?x?= <a@x.org>"),
+        ("=?utf-8?b?!?= <<>,;:", "<<>,;:"),
+        ("a@x.org,\r\n b@x.org", "a@x.org, b@x.org"),
+    ],
+)
+def test_imap_lists_what_a_stranger_wrote(field: str, shown: str) -> None:
+    """Whatever a header says, the mailbox can be listed."""
+    head = f"From: {field}\r\nMessage-ID: <m@x>\r\n\r\n"
+    fetch = [f"* 1 FETCH (UID 9 BODY[HEADER] {{{len(head)}}}", head + ")", "OK done"]
+    with ImapAnswers(
+        {**OPEN, "UID SEARCH": ["* SEARCH 9", "OK done"], "UID FETCH": fetch}
+    ) as connection:
+        connection.sign_in("alice", Secret("x"))
+        [mail] = connection.newest(1)
+    assert mail.sender.endswith(shown)
+
+
 def test_imap_that_cannot_open_the_inbox_is_not_ready() -> None:
     """A NO to EXAMINE is an error of the server, not an empty mailbox."""
     with ImapAnswers({**OPEN, "EXAMINE": ["NO gone"]}) as connection:
