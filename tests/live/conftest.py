@@ -12,7 +12,8 @@ import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TEST_SLOTS = range(40, 60)
+# The first of twenty slots; another, and two suites run side by side.
+FIRST_SLOT = int(os.environ.get("LAB_TEST_SLOTS", "40"))
 LABCTL = ROOT / ".venv" / "bin" / "labctl"
 
 
@@ -112,7 +113,8 @@ def engine() -> Iterator[docker.DockerClient]:
     """The engine; without one the live tests fail, they are not skipped."""
     client = docker.from_env()
     client.ping()
-    for slot in TEST_SLOTS:  # what an earlier session that was killed left behind
+    # What an earlier session that was killed left behind.
+    for slot in range(FIRST_SLOT, FIRST_SLOT + 20):
         label = f"label=com.docker.compose.project=mail-policy-lab-{slot}"
         left = docker_do("ps", "-aq", "--filter", label).split()
         if left:
@@ -132,10 +134,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment(state: Path, slot: int, **settings: str) -> dict[str, str]:
-    """Return an environment in which `.env` and the caller's own settings play no part."""
+    """Return an environment with one of the tests' slots, numbered from 0, in which `.env` and
+    the caller's own settings play no part.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_", "LABCTL_"))}
     defaults = dict.fromkeys(("LAB_DOMAIN", "LAB_BASE_DN", "LAB_POLICY", "LAB_RELAYHOST"), "")
-    own = {"LAB_STATE_DIR": str(state), "LAB_SLOT": str(slot), "NO_COLOR": "1"}
+    own = {"LAB_STATE_DIR": str(state), "LAB_SLOT": str(FIRST_SLOT + slot), "NO_COLOR": "1"}
     return {**kept, **defaults, **own, **settings}
 
 
@@ -153,7 +157,7 @@ def bring_up(state: Path, slot: int, name: str, *options: str, **settings: str) 
 @pytest.fixture(scope="session")
 def lab(state: Path) -> Iterator[LiveLab]:
     """A lab with the default profile. Tests leave it as they found it."""
-    lab = bring_up(state, 40, "hardened")
+    lab = bring_up(state, 0, "hardened")
     yield lab
     lab.run("down", "--volumes")
 
@@ -161,7 +165,7 @@ def lab(state: Path) -> Iterator[LiveLab]:
 @pytest.fixture(scope="session")
 def baseline(state: Path) -> Iterator[LiveLab]:
     """A lab with the baseline profile. Tests leave it as they found it."""
-    lab = bring_up(state, 41, "baseline", "--policy", "baseline")
+    lab = bring_up(state, 1, "baseline", "--policy", "baseline")
     yield lab
     lab.run("down", "--volumes")
 
@@ -169,7 +173,7 @@ def baseline(state: Path) -> Iterator[LiveLab]:
 @pytest.fixture(scope="session")
 def broken_lab(state: Path) -> Iterator[LiveLab]:
     """The lab behind `scratch`."""
-    lab = bring_up(state, 42, "scratch")
+    lab = bring_up(state, 2, "scratch")
     yield lab
     lab.run("down", "--volumes")
 

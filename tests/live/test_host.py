@@ -9,7 +9,7 @@ from conftest import LiveLab, bring_up, docker_do, environment
 
 def test_a_lab_that_never_came_up_is_exit_3(state: Path) -> None:
     """Every command about a lab that is not there says so, and how to bring it up."""
-    lab = LiveLab("absent", environment(state, 47))
+    lab = LiveLab("absent", environment(state, 7))
     for command in (["status"], ["endpoints"], ["scenario", "offboarding"], ["user", "list"]):
         done = lab.ran(*command)
         assert done.code == 3, done
@@ -18,7 +18,7 @@ def test_a_lab_that_never_came_up_is_exit_3(state: Path) -> None:
 
 def test_a_lab_that_was_stopped_is_exit_3(state: Path) -> None:
     """After `down`, status and scenario exit with 3 and send nothing anywhere."""
-    lab = bring_up(state, 48, "stopped")
+    lab = bring_up(state, 8, "stopped")
     try:
         lab.run("down")
         assert lab.ran("status").code == 3
@@ -31,25 +31,26 @@ def test_a_lab_that_was_stopped_is_exit_3(state: Path) -> None:
 
 def test_a_taken_port_is_exit_4(state: Path) -> None:
     """A port that somebody else has is named, with what to do, before anything is started."""
-    lab = LiveLab("taken", environment(state, 49))
-    with socket.create_server(("127.0.0.1", 51587)):
+    lab = LiveLab("taken", environment(state, 9))
+    port = (2 + int(lab.env["LAB_SLOT"])) * 1000 + 587
+    with socket.create_server(("127.0.0.1", port)):
         done = lab.ran("up")
     assert done.code == 4
-    assert "127.0.0.1:51587" in done.err
+    assert f"127.0.0.1:{port}" in done.err
     assert "LAB_SLOT" in done.err
 
 
 @pytest.mark.usefixtures("lab")
 def test_a_slot_of_another_lab_is_exit_4(state: Path) -> None:
     """Two labs cannot have one slot: the second is told whose it is."""
-    done = LiveLab("second", environment(state, 40)).ran("up")
+    done = LiveLab("second", environment(state, 0)).ran("up")
     assert done.code == 4
     assert "'hardened'" in done.err
 
 
 def test_no_engine_is_exit_4(state: Path) -> None:
     """Without an engine `up` and `doctor` say what to install."""
-    lab = LiveLab("none", environment(state, 50, DOCKER_HOST="unix:///nowhere/docker.sock"))
+    lab = LiveLab("none", environment(state, 10, DOCKER_HOST="unix:///nowhere/docker.sock"))
     for command in ("up", "doctor"):
         done = lab.ran(command)
         assert done.code == 4
@@ -71,7 +72,7 @@ def test_a_server_that_hangs_ends_the_wait_with_its_log(lab: LiveLab) -> None:
 
 def test_a_server_that_ends_by_itself_is_not_waited_for(state: Path) -> None:
     """It is told at once, long before the deadline, with the right service's last log lines."""
-    lab = bring_up(state, 51, "late")
+    lab = bring_up(state, 11, "late")
     try:
         docker_do("rm", "-f", lab.container("dovecot"))
         secret = state / "labs" / "late" / "secrets" / "dovecot.password"

@@ -78,7 +78,7 @@ def test_slapd_does_not_run_as_root(lab: LiveLab) -> None:
 @pytest.fixture(scope="module")
 def owned_by_another(state: Path) -> Iterator[LiveLab]:
     """A lab whose secrets belong to a user who is not root, as where somebody else runs labctl."""
-    lab = bring_up(state, 52, "less")
+    lab = bring_up(state, 12, "less")
     lab.run("down")
     for path in (state / "labs" / "less" / "secrets").iterdir():
         os.chown(path, 12345, 12345)

@@ -137,7 +137,7 @@ def test_two_at_once_wait_for_each_other(lab: LiveLab) -> None:
 
 def test_down_keeps_mail_and_entries_and_with_volumes_nothing(state: Path) -> None:
     """`down` and `up` find mail and people as they were; `down --volumes` leaves no trace."""
-    lab = bring_up(state, 43, "brief")
+    lab = bring_up(state, 3, "brief")
     project = lab.project
     lab.run("user", "disable", "carol")
     lab.run("send", "--from", "alice", "--to", "bob", "--subject", "Kept")
@@ -158,7 +158,7 @@ def test_down_keeps_mail_and_entries_and_with_volumes_nothing(state: Path) -> No
 
 def test_the_policy_profile_is_switched_on_a_running_lab(state: Path) -> None:
     """`up --policy` changes what is enforced, and keeps mail, people and the other containers."""
-    lab = bring_up(state, 44, "switch")
+    lab = bring_up(state, 4, "switch")
     spoof = ("send", "--from", "alice", "--to", "bob", "--envelope-from", "")
     try:
         lab.run(*spoof, code=1)
@@ -175,7 +175,7 @@ def test_other_names_and_another_domain(state: Path) -> None:
     """Attributes, domain and base of other names are followed by every map, filter and step."""
     lab = bring_up(
         state,
-        45,
+        5,
         "renamed",
         LAB_DOMAIN="mail.example.net",
         LAB_BASE_DN="dc=mail,dc=example,dc=net",
@@ -215,7 +215,7 @@ def test_the_makefile_verbs_bring_a_lab_up_and_down(state: Path) -> None:
 def _make_env(state: Path) -> dict[str, str]:
     from conftest import environment
 
-    return environment(state, 46)
+    return environment(state, 6)
 
 
 def _make(lab: LiveLab, verb: str) -> str:
