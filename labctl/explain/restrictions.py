@@ -95,11 +95,19 @@ def _check_sender_access(asked: Asked, table: str) -> Said:
     if not sender:
         null = asked.configuration.value("smtpd_null_access_lookup_key")
         return _access(asked, table, null, "Sender address") or _no_match()
-    address = completed(asked.configuration, sender)
-    for key, partial in access_keys(asked.configuration, address):
+    return _check_address_access(asked, table, sender, "Sender address")
+
+
+def _check_recipient_access(asked: Asked, table: str) -> Said:
+    return _check_address_access(asked, table, asked.transaction.recipient, "Recipient address")
+
+
+def _check_address_access(asked: Asked, table: str, address: str, what: str) -> Said:
+    whole = completed(asked.configuration, address)
+    for key, partial in access_keys(asked.configuration, whole):
         if partial and is_pattern(table):
             continue
-        said = _access(asked, table, key, "Sender address")
+        said = _access(asked, table, key, what)
         if said is not None:
             return said
     return _no_match()
@@ -164,6 +172,7 @@ def _reject_unlisted_recipient(asked: Asked) -> Said:
 _WITH_TABLE: Mapping[str, Callable[[Asked, str], Said]] = {
     "check_sasl_access": _check_sasl_access,
     "check_sender_access": _check_sender_access,
+    "check_recipient_access": _check_recipient_access,
 }
 UNLISTED = Restriction("reject_unlisted_recipient")
 _KNOWN: Mapping[str, Callable[[Asked], Said]] = {

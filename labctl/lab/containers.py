@@ -12,6 +12,9 @@ from labctl.lab.shell import Shell
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+# text, user, command
+_AS_USER = 't=$1 u=$2; shift 2; printf %s "$t" | setpriv --reuid="$u" --clear-groups "$@"'
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
@@ -113,6 +116,21 @@ class LabContainers:
             return imaps, 0
         ended = self.execute("postfix", ["hang-up", *submissions])
         return imaps, len(ended.split())
+
+    def hold(self, login: str, *, on: bool) -> tuple[str, ...]:
+        """Put what somebody submitted, and is in the queue, on hold, or take it off; returns the
+        queue ids.
+        """
+        return tuple(self.execute("postfix", ["hold", "on" if on else "off", login]).split())
+
+    def sendmail(self, user: str, arguments: Sequence[str], text: str) -> tuple[int, str]:
+        """Submit a text beside Postfix, as a user of the system, with these arguments of
+        sendmail(1); returns its exit status, and what it printed.
+        """
+        self.open("postfix")
+        return self._shells["postfix"].run(
+            ["bash", "-c", _AS_USER, "sendmail", text, user, "sendmail", *arguments]
+        )
 
     def inflict(self, service: str, kind: Kind) -> None:
         """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""

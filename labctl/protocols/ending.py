@@ -8,6 +8,7 @@ def hung_up(sock: socket.socket, seconds: float) -> bool:
 
     What it still says before (RFC 9051 §7.1.5: BYE) is read and dropped.
     """
+    before = sock.gettimeout()
     sock.settimeout(seconds)
     try:
         while sock.recv(4096):
@@ -16,4 +17,6 @@ def hung_up(sock: socket.socket, seconds: float) -> bool:
         return False
     except OSError:
         return True
+    finally:
+        sock.settimeout(before)
     return True

@@ -225,6 +225,16 @@ _SENDERS = (
         "anti-spoofing",
     ),
     Mutation(
+        "a blank before a name is overlooked",
+        (_main("hardened_forms", ""),),
+        "bypass",
+    ),
+    Mutation(
+        "programs beside Postfix may submit",
+        (_main("authorized_submit_users", "static:all"),),
+        "sendmail",
+    ),
+    Mutation(
         "the null sender is for everyone who signs in",
         (_main("hardened_null_sender", ""),),
         "anti-spoofing",

@@ -2,7 +2,7 @@
 
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +21,8 @@ from labctl.scenario.names import account_of, address_of
 
 Kind = Literal["stop", "kill", "pause", "deny", "cache"]
 
+_A_MOMENT = 0.001  # seconds, for the end of a connection to be read that has come already
+
 
 class Containers(Protocol):
     """What a step can ask of the lab's own containers, and of no foreign stack."""
@@ -34,6 +36,16 @@ class Containers(Protocol):
     def kick(self, login: str) -> tuple[int, int]:
         """Close somebody's open sessions; returns how many of IMAP, and how many processes of
         Postfix that he was the last to sign in to.
+        """
+
+    def hold(self, login: str, *, on: bool) -> tuple[str, ...]:
+        """Put what somebody submitted, and is in the queue, on hold, or take it off; returns the
+        queue ids.
+        """
+
+    def sendmail(self, user: str, arguments: Sequence[str], text: str) -> tuple[int, str]:
+        """Submit a text beside Postfix, as a user of the system, with these arguments of
+        sendmail(1); returns its exit status, and what it printed.
         """
 
     def inflict(self, service: str, kind: Kind) -> None:
@@ -62,7 +74,7 @@ class Undo:
     number: int
     verb: str
     summary: str
-    action: Callable[[], None]
+    action: Callable[[], object]
 
 
 @dataclass(slots=True)
@@ -162,7 +174,11 @@ class Session:
         )
 
     def mailbox(self, name: str) -> ImapConnection:
-        """Return a signed-in IMAP session of an account, opened once in a run."""
+        """Return a signed-in IMAP session of an account, opened anew only if the server has
+        closed it, as one that was stopped meanwhile did.
+        """
+        if name in self._mailboxes and self._mailboxes[name].hung_up(_A_MOMENT):
+            self._mailboxes.pop(name).close()
         if name not in self._mailboxes:
             account = self.account(name)
             connection = self.imap("imaps" if "imaps" in self.endpoints.services else "imap")

@@ -6,11 +6,13 @@ from labctl.scenario.model import Step
 from labctl.scenario.steps.authenticate import Authenticate
 from labctl.scenario.steps.directory import AsSomebody
 from labctl.scenario.steps.fault import Fault, Flush, Heal
+from labctl.scenario.steps.hold import Hold, Release
 from labctl.scenario.steps.kick import Kick
 from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
 from labctl.scenario.steps.receive import Receive
 from labctl.scenario.steps.resend import Resend
 from labctl.scenario.steps.send import Send
+from labctl.scenario.steps.sendmail import Sendmail
 from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.steps.unchanged import Unchanged
 
@@ -22,6 +24,8 @@ TABLE: Mapping[str, type[Step]] = {
         Receive,
         Authenticate,
         Kick,
+        Hold,
+        Release,
         Disable,
         Enable,
         Offboard,
@@ -31,6 +35,7 @@ TABLE: Mapping[str, type[Step]] = {
         Heal,
         Flush,
         Smtp,
+        Sendmail,
         Unchanged,
     )
 }

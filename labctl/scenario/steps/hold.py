@@ -1,0 +1,75 @@
+"""The verbs `hold` and `release`: mail that was accepted, and has not left the queue yet."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
+
+from labctl.protocols.poll import poll
+from labctl.scenario.model import Name, Step
+from labctl.scenario.session import Containers, Session, Skipped, Undo
+
+
+class Hold(Step):
+    """Keep back what an account has submitted and is still in the queue, and check that there is
+    some. It stays there, undelivered, until `release`, at the end of the run at the latest.
+
+    Needs the lab's containers; skipped elsewhere.
+    """
+
+    verb: ClassVar[str] = "hold"
+
+    account: Name
+
+    def accounts(self) -> Iterable[str]:
+        """Return whose mail is kept back."""
+        return (self.account,)
+
+    def summary(self) -> str:
+        """Say whose mail is kept back."""
+        return f"what {self.account} has in the queue"
+
+    def perform(self, session: Session) -> None:
+        """Put it on hold; before, see to it that it is released."""
+        containers, login = _containers(session), session.account(self.account).login
+        release = partial(containers.hold, login, on=False)
+        undo = Undo(session.number, self.verb, f"{self.account}'s mail goes on", release)
+        session.undos.append(undo)
+        # A message that is on its way from queue to queue is not seen there, so once is not enough.
+        held = poll(
+            lambda: containers.hold(login, on=True) or None,
+            what=f"a message of {self.account} in the queue",
+            seconds=session.wait_seconds,
+        )
+        _check(session, "hold", held)
+
+
+class Release(Step):
+    """Let what is on hold of an account's go on, and check that there is some."""
+
+    verb: ClassVar[str] = "release"
+
+    account: Name
+
+    def accounts(self) -> Iterable[str]:
+        """Return whose mail goes on."""
+        return (self.account,)
+
+    def summary(self) -> str:
+        """Say whose mail goes on."""
+        return f"what {self.account} has on hold"
+
+    def perform(self, session: Session) -> None:
+        """Take it off hold."""
+        login = session.account(self.account).login
+        _check(session, "release", _containers(session).hold(login, on=False))
+
+
+def _check(session: Session, what: str, ids: tuple[str, ...]) -> None:
+    seen = f"{len(ids)} in the queue: {' '.join(ids)}" if ids else "none in the queue"
+    session.check(what, expected="a message", seen=seen, ok=bool(ids))
+
+
+def _containers(session: Session) -> Containers:
+    if session.containers is None:
+        raise Skipped("needs the lab's own containers")
+    return session.containers

@@ -1,0 +1,58 @@
+"""The verb `sendmail`."""
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from labctl.scenario.messages import Draft, compose, message_id
+from labctl.scenario.model import Line, Name, Step
+from labctl.scenario.names import account_of
+from labctl.scenario.session import Session, Skipped
+
+_REFUSED = "is not allowed to submit mail"  # postdrop(1), sendmail(1)
+_SHOWN = 72  # characters of what it printed
+
+
+class Sendmail(Step):
+    """Submit a message with `sendmail(1)` inside Postfix's container, as a program there would.
+
+    `user` is one of the system's users, `from` and `to` the envelope (`from` "" is the null
+    sender), `options` more of sendmail's. Needs the lab's containers; skipped elsewhere.
+    """
+
+    verb: ClassVar[str] = "sendmail"
+
+    user: Name = "root"
+    sender: Line | None = Field(default=None, alias="from")
+    to: Line = Field(min_length=1)
+    options: tuple[Line, ...] = ()
+    expect: Literal["accepted", "refused"] = "refused"
+
+    def accounts(self) -> Iterable[str]:
+        """Return whose addresses are used."""
+        named = (account_of(name) for name in (self.sender or "", self.to))
+        return [name for name in named if name is not None]
+
+    def summary(self) -> str:
+        """Say who submits as whom."""
+        given = () if self.sender is None else (f"-f {self.sender or '<>'}",)
+        return " ".join((f"{self.user}: sendmail", *self.options, *given, self.to))
+
+    def perform(self, session: Session) -> None:
+        """Submit, and hold the exit status against what was expected."""
+        if session.containers is None:
+            raise Skipped("needs the lab's own containers")
+        recipient = session.address(self.to)
+        arguments = [*self.options]
+        if self.sender is not None:
+            arguments += ["-f", session.address(self.sender)]
+        draft = Draft(recipient, (recipient,), "From a program", "Submitted by sendmail.\n")
+        message = compose(message_id(f"step-{session.number}", session.run), draft)
+        status, text = session.containers.sendmail(
+            self.user, [*arguments, recipient], message.content.decode()
+        )
+        seen = text.strip()[:_SHOWN] or "nothing said"
+        refused = status != 0 and _REFUSED in text
+        met = refused if self.expect == "refused" else status == 0
+        session.check("sendmail", expected=self.expect, seen=f"{seen} ({status})", ok=met)
