@@ -225,6 +225,11 @@ _SENDERS = (
         "anti-spoofing",
     ),
     Mutation(
+        "senders are not compared with logins at the end of data",
+        (_main("hardened_end_of_data_restrictions", "$hardened_sending_policy"),),
+        "bypass",
+    ),
+    Mutation(
         "a blank before a name is overlooked",
         (_main("hardened_forms", ""),),
         "bypass",
