@@ -109,3 +109,15 @@ def test_doctor_finds_a_directory_that_hides_the_policy(scratch: LiveLab) -> Non
     done = scratch.ran("doctor")
     assert done.code == 3
     assert "cannot see the policy attributes" in done.out
+
+
+def test_status_asks_now(scratch: LiveLab) -> None:
+    """A server that has just stopped answering is said to be ill, before the engine has noticed."""
+    scratch.run("status")
+    docker_do("kill", "-s", "STOP", scratch.container("openldap"))
+    try:
+        services = scratch.json("status", code=3)["services"]
+    finally:
+        docker_do("kill", "-s", "CONT", scratch.container("openldap"))
+    assert {row["service"] for row in services if row["health"] != "healthy"} == {"openldap"}
+    scratch.run("status")
