@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "send": "mail",
     "inbox": "mail",
     "explain": "explain",
+    "shadow": "shadow",
     "scenarios": "scenario",
     "scenario": "scenario",
     "check": "scenario",

@@ -51,6 +51,7 @@ def _findings(app: App) -> Iterator[Finding]:
     yield _look("services", lambda: _services(app))
     yield _look("directory", lambda: _directory(app))
     yield _look("policy attributes", lambda: _policy_is_visible(app))
+    yield _look("enforcement", lambda: _policy_is_enforced(app))
 
 
 def _look(what: str, look: Callable[[], str]) -> Finding:
@@ -104,6 +105,17 @@ def _policy_is_visible(app: App) -> str:
             "Mend the directory's access rules; `labctl down` and `labctl up` restore the lab's.",
         )
     return "seen by Postfix's account wherever they are set"
+
+
+def _policy_is_enforced(app: App) -> str:
+    from labctl.lab import shadow
+
+    if shadow.is_on(app.lab.containers):
+        raise LabNotReady(
+            "shadow is on: Postfix warns of whom the policy would refuse, and takes his mail",
+            f"`{app.lab.files.command} shadow --off` lets it refuse again.",
+        )
+    return "whom the policy refuses is refused"
 
 
 @click.command()

@@ -77,14 +77,17 @@ def reset(app: App, *, verbose: bool) -> None:
 def status(app: App, *, output: str) -> int:
     """Show each service's state; exits with 3 unless all are up and healthy."""
     from labctl.lab.images import SERVICES as SERVERS
+    from labctl.lab.shadow import is_on
 
     record = app.lab.files.require()
     states = app.lab.containers.states()
     healthy = {row.service for row in states if row.well}
+    rehearsed = "postfix" in healthy and is_on(app.lab.containers)
     data = {
         "lab": app.name,
         "slot": record.slot,
         "policy": record.policy,
+        "shadow": rehearsed,
         "healthy": healthy == set(SERVERS),
         "services": [asdict(row) for row in states],
     }
@@ -92,6 +95,8 @@ def status(app: App, *, output: str) -> int:
     missing = set(SERVERS) - {row.service for row in states}
     rows += [(service, "absent", "-", "-") for service in sorted(missing)]
     show(output, data, ("SERVICE", "STATE", "HEALTH", "STARTED (UTC)"), rows)
+    if rehearsed:
+        click.echo("Warning: shadow is on: the policy warns, and refuses nobody.", err=True)
     return int(Exit.OK if healthy == set(SERVERS) else Exit.NOT_READY)
 
 

@@ -25,13 +25,16 @@ class Verdict(StrEnum):
 
     PERMITS = "permits"
     REFUSES = "refuses"
+    WARNS = "would refuse, and only warns"
     SILENT = "has nothing to say"
     UNASKED = "is not asked"
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A restriction's verdict and why; for a refusal the reply, whose text ends so."""
+    """A restriction's verdict and why; for a refusal, or one that is only warned of, the reply,
+    whose text ends so.
+    """
 
     verdict: Verdict
     why: str

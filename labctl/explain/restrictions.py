@@ -1,7 +1,7 @@
 """The restrictions that explain knows, each as smtpd_check.c asks it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labctl.errors import UsageError
 from labctl.explain.access import SERVER_ERROR, meaning, refused
@@ -15,13 +15,16 @@ from labctl.protocols.smtp import Reply
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """One item of a list, with the table that it names if it takes one."""
+    """One item of a list, with the table that it names if it takes one; one that `warns` stands
+    behind `warn_if_reject`.
+    """
 
     name: str
     table: str = ""
+    warns: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name} {self.table}".strip()
+        return f"{_WARN if self.warns else ''} {self.name} {self.table}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +55,42 @@ def parse_restrictions(parameter: str, items: Sequence[str]) -> tuple[Restrictio
 
 
 def _restrictions(parameter: str, items: Iterator[str]) -> Iterator[Restriction]:
+    warns = False
     for item in items:
         name = item.lower()
+        if name == _WARN:  # at a list's end it is for nothing
+            warns = True
+            continue
         if name in _WITH_TABLE:
-            yield Restriction(name, next(items, ""))
+            yield Restriction(name, next(items, ""), warns)
         elif name in _KNOWN:
-            yield Restriction(name)
+            yield Restriction(name, warns=warns)
         else:
             raise UsageError(
                 f"explain does not know the restriction {item!r} in {parameter}",
-                f"It knows {', '.join(sorted((*_KNOWN, *_WITH_TABLE)))}.",
+                f"It knows {', '.join(sorted((*_KNOWN, *_WITH_TABLE, _WARN)))}.",
             )
+        warns = False
 
 
 def ask(restriction: Restriction, asked: Asked) -> Said:
-    """Return what a restriction says; a table that cannot be asked refuses for now."""
+    """Return what a restriction says. A table that cannot be asked refuses for now, which is never
+    only warned of, but for an access table, whose failure is a reply as any other.
+    """
     try:
-        if restriction.table:
-            return _WITH_TABLE[restriction.name](asked, restriction.table)
-        return _KNOWN[restriction.name](asked)
+        said = _said(restriction, asked)
     except LookupFailedError as error:
         reply = Reply(451, "4.3.0", "Temporary lookup failure")
         return Said(Verdict.REFUSES, str(error), reply)
+    if restriction.warns and said.verdict is Verdict.REFUSES:
+        return replace(said, verdict=Verdict.WARNS)
+    return said
+
+
+def _said(restriction: Restriction, asked: Asked) -> Said:
+    if restriction.table:
+        return _WITH_TABLE[restriction.name](asked, restriction.table)
+    return _KNOWN[restriction.name](asked)
 
 
 def _access(asked: Asked, table: str, key: str, what: str) -> Said | None:
@@ -169,6 +186,7 @@ def _reject_unlisted_recipient(asked: Asked) -> Said:
     return unlisted_recipient(asked.configuration, asked.recorder, asked.transaction.recipient)
 
 
+_WARN = "warn_if_reject"
 _WITH_TABLE: Mapping[str, Callable[[Asked, str], Said]] = {
     "check_sasl_access": _check_sasl_access,
     "check_sender_access": _check_sender_access,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from labctl.errors import LabNotReady
 from labctl.lab.engine import Engine
 from labctl.lab.faults import Kind, inflict, mend
+from labctl.lab.maillog import Line, transactions
 from labctl.lab.shell import Shell
+from labctl.protocols.smtp import Outcome
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -75,6 +77,19 @@ class LabContainers:
         except APIError as error:
             return f"there is no log: {error.explanation}"
         return lines.decode("utf-8", "backslashreplace")
+
+    def mail_log(self) -> list[Line]:
+        """Return what Postfix has logged since its container was made; raises LabNotReady where the
+        engine has no log.
+        """
+        from docker.errors import APIError
+
+        try:
+            log: bytes = self._engine.client.api.logs(self._name("postfix"), timestamps=True)
+        except APIError as error:
+            raise LabNotReady(f"there is no log of postfix: {error.explanation}") from error
+        lines = map(Line.of, log.decode("utf-8", "backslashreplace").split("\n"))
+        return [line for line in lines if line is not None]
 
     def exit_code(self, service: str) -> int | None:
         """Return how a service's container ended, or None if it runs or there is none."""
@@ -152,8 +167,19 @@ class LabContainers:
             ["bash", "-c", _AS_USER, "sendmail", text, user, "sendmail", *arguments]
         )
 
+    def rehearsed(self, message_id: str) -> tuple[str, tuple[Outcome, ...]] | None:
+        """Return who signed in to send a message, and what he would have been told instead of it
+        being taken; None as long as the log does not tell.
+        """
+        for each in reversed(transactions(self.mail_log())):
+            if each.message_id == message_id and each.taken:
+                return each.login, tuple(refusal.outcome for refusal in each.refusals())
+        return None
+
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, or let the directory deny the policy to Postfix."""
+        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, Dovecot
+        remember sign-ins, or Postfix only warn.
+        """
         inflict(self, self._container(service), service, kind)
 
     def flush(self) -> None:

@@ -10,15 +10,20 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause", "deny", "cache"]
-_BY_PROGRAM = {"deny": ("hide-policy",), "cache": ("auth-cache",)}
-_TAKEN_BACK = {"openldap": ("hide-policy", "off"), "dovecot": ("auth-cache", "off")}
+Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
+_BY_PROGRAM = {"deny": ("hide-policy",), "cache": ("auth-cache",), "shadow": ("shadow",)}
+_TAKEN_BACK = {
+    "openldap": ("hide-policy", "off"),
+    "dovecot": ("auth-cache", "off"),
+    "postfix": ("shadow", "off"),
+}
 _GRACE = 5  # seconds that a server has to stop by itself
 
 
 def inflict(containers: "LabContainers", container: "Container", service: str, kind: Kind) -> None:
     """Stop a server in an orderly way, kill it, freeze it in the middle of what it does, let the
-    directory hide the policy from Postfix, or let Dovecot remember sign-ins.
+    directory hide the policy from Postfix, let Dovecot remember sign-ins, or let Postfix only warn
+    of whom the policy would refuse.
     """
     if kind in _BY_PROGRAM:
         containers.execute(service, [*_BY_PROGRAM[kind], "on"])

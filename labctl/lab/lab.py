@@ -156,8 +156,10 @@ class Lab:
         return ensure_certificates(self.files.secrets, CERTIFIED, host)
 
     def _bring_to_seed(self, progress: Progress, *, reset: bool) -> "Converged":
-        """Bring directory and Maildirs to the seed, and see every server answer."""
-        from labctl.lab import ready
+        """Bring directory and Maildirs to the seed, have the policy enforced, and see every
+        server answer.
+        """
+        from labctl.lab import ready, shadow
         from labctl.lab.seed import converge, people_of, read_seed
 
         seed = read_seed(self.settings.root / "scenarios" / "seed.ldif", self.settings)
@@ -178,6 +180,7 @@ class Lab:
             ready.Probe("postfix", "the delivery path", lambda: ready.delivers(self.containers)),
             ready.Probe("openldap", "a bind and a search", converged),
         )
+        shadow.switch(self.containers, on=False)
         waiting.for_all(
             ready.Probe("postfix", "a sign-in", lambda: ready.signs_in(endpoints, first)),
             ready.Probe("dovecot", "the Maildirs", lambda: self.make_maildirs(people)),

@@ -9,6 +9,7 @@ _SENDER, _LOGINS = (
     "/etc/postfix/ldap_sender_logins.cf",
 )
 _ALIASES = "/etc/postfix/ldap_aliases.cf"
+_SHADOW = "/etc/postfix/shadow.sed"
 _DOVECOT = "/etc/dovecot/dovecot.conf"
 _DOVECOT_LDAP = "/etc/dovecot/dovecot-ldap.conf.ext"
 
@@ -369,6 +370,41 @@ _HEADER = (
     ),
 )
 
+# ---- The policy is rehearsed --------------------------------------------------------------------
+
+_REHEARSED = (
+    Mutation(
+        "shadow stays on when it is switched off",
+        (Edit(_SHADOW, r"\Z", "w /etc/postfix/main.cf.enforced\n"),),
+        "shadow",
+    ),
+    Mutation(
+        "shadow refuses whom it should warn of",
+        (Edit(_SHADOW, r"^s/\^hardened_no = /&warn_if_reject /$", "s/^hardened_no = /& /"),),
+        "shadow",
+    ),
+    Mutation(
+        "shadow warns of everybody",
+        (Edit(_SHADOW, r"\Z", "s/^hardened_yes = /&warn_if_reject $hardened_unseen, /\n"),),
+        "shadow",
+    ),
+    Mutation(
+        "shadow lets in who does not sign in",
+        (Edit(_SHADOW, "permit_sasl_authenticated, reject", "permit"),),
+        "shadow",
+    ),
+    Mutation(
+        "shadow lets people send from any address",
+        (Edit(_SHADOW, r"\Z", "/^smtpd_sender_/s/reject_sender_login_mismatch, //\n"),),
+        "shadow",
+    ),
+    Mutation(
+        "shadow warns on port 25, too",
+        (Edit(_SHADOW, r"\Z", "s/^hardened_relay_sender_restrictions = /&warn_if_reject /\n"),),
+        "shadow",
+    ),
+)
+
 # ---- Mail is lost -------------------------------------------------------------------------------
 
 _MAIL = (
@@ -544,6 +580,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *_SENDERS,
     *_DOORS,
     *_HEADER,
+    *_REHEARSED,
     *_MAIL,
     *_SIGNING_IN,
     *_DIRECTORY,

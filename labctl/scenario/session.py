@@ -14,12 +14,12 @@ from labctl.errors import ExpectationFailed, LabctlError, UsageError
 from labctl.events import Check, Command, Emit, Event
 from labctl.protocols.directory import Directory, PolicyChange
 from labctl.protocols.imap import ImapConnection
-from labctl.protocols.smtp import SmtpConnection
+from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
 from labctl.scenario.messages import Sent
 from labctl.scenario.names import account_of, address_of
 
-Kind = Literal["stop", "kill", "pause", "deny", "cache"]
+Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
 
 _A_MOMENT = 0.001  # seconds, for the end of a connection to be read that has come already
 
@@ -49,8 +49,13 @@ class Containers(Protocol):
         """
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, or let
-        Dovecot remember sign-ins.
+        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, Dovecot
+        remember sign-ins, or Postfix only warn.
+        """
+
+    def rehearsed(self, message_id: str) -> tuple[str, tuple[Outcome, ...]] | None:
+        """Return who signed in to send a message, and what he would have been told instead of it
+        being taken; None as long as the log does not tell.
         """
 
     def flush(self) -> None:

@@ -20,6 +20,11 @@ def transact(session: Session, sent: Sent, expect: Expect, within: float | None)
     """
     session.show_command(swaks_command(session, sent))
     outcome = _submit(session, sent) if within is None else _retried(session, sent, within)
+    check_outcome(session, outcome, expect)
+
+
+def check_outcome(session: Session, outcome: Outcome, expect: Expect) -> None:
+    """Hold stage, codes and text against what is expected; raises ExpectationFailed."""
     met = expect.codes_met(outcome)
     if met and expect.text is not None:
         text = outcome.reply.text

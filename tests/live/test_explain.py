@@ -205,11 +205,50 @@ def test_a_changed_rule_is_read_and_an_unknown_one_is_named(scratch: LiveLab) ->
 
     explanation = poll(agrees, what="the reloaded Postfix", seconds=30)
     assert explanation.prediction.at_probe.stage is Stage.DATA
-    edit = "s/check_sender_access ldap:/warn_if_reject &/"
+    edit = "s/check_sender_access ldap:/defer_if_permit, &/"
     scratch.must("postfix", "sed", "-i", edit, "/etc/postfix/main.cf")
     done = scratch.ran("explain", "bob")
     assert done.code == 2
-    assert "'warn_if_reject' in smtpd_sender_restrictions" in done.err
+    assert "'defer_if_permit' in smtpd_sender_restrictions" in done.err
+
+
+REHEARSED = [
+    *((policy, sender, "own domain", 587) for policy in STATES for sender in ("own", "null")),
+    *(("offboarded", sender, "own domain", 465) for sender in ("foreign", "shared", "extension")),
+    ("offboarded", "own", "unknown", 587),
+    ("offboarded", "own", "postmaster", 587),
+    ("offboarded", "own", "outside", 465),
+    ("offboarded", "own", "own domain", 25),
+    ("allowed", "foreign", "own domain", 587),
+]
+
+
+@pytest.mark.parametrize("profile", ["lab", "baseline"])
+def test_a_rehearsed_policy_is_explained_and_goes_on(
+    request: pytest.FixtureRequest, profile: str
+) -> None:
+    """Under shadow predictions and probes agree, and what is only warned of is shown as that."""
+    lab = request.getfixturevalue(profile)
+    desk = Desk(lab)
+    lab.run("shadow", "--on")
+    try:
+        for policy, sender, recipient, port in REHEARSED:
+            desk.set(STATES[policy])
+            explanation = desk.explain(SENDERS[sender], RECIPIENTS[recipient], port)
+            seen, expected = explanation.seen, explanation.prediction.at_probe
+            assert explanation.agrees, f"{policy} {sender} {recipient}: {expected}, seen {seen}"
+            blocked = policy not in {"allowed", "absent"} and (sender, port) == ("own", 587)
+            if blocked and recipient == "own domain":
+                warned = [
+                    line.stage
+                    for line in explanation.prediction.lines
+                    if line.said.verdict is Verdict.WARNS
+                ]
+                assert warned
+                assert seen.stage is Stage.DATA
+    finally:
+        desk.set(STATES["allowed"])
+        lab.run("shadow", "--off")
 
 
 def test_a_directory_that_is_away_is_predicted_and_said(scratch: LiveLab) -> None:

@@ -358,12 +358,96 @@ def test_a_named_check_of_recipients_takes_the_place_of_the_implicit_one() -> No
     assert found == ["smtpd_recipient_restrictions"]
 
 
+POLICY = "smtpd_client_restrictions"
+WARNED: dict[str, tuple[dict[tuple[str, str], str], dict[str, str], str]] = {
+    "the list goes on after a warning": (
+        {("ldap:/yes.cf", "alice"): "554 5.7.1 off"},
+        {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf"},
+        "354 at DATA",
+    ),
+    "of one restriction, and of no other": (
+        {("ldap:/yes.cf", "alice"): "554 5.7.1 off"},
+        {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf, reject"},
+        "554 5.7.1 Client host rejected: Access denied at RCPT",
+    ),
+    "of one that has nothing to say, and then no more": (
+        {("ldap:/yes.cf", "alice"): "DUNNO"},
+        {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf, reject"},
+        "554 5.7.1 Client host rejected: Access denied at RCPT",
+    ),
+    "twice is once": (
+        {},
+        {POLICY: "warn_if_reject WARN_IF_REJECT reject"},
+        "354 at DATA",
+    ),
+    "a yes is a yes": (
+        {},
+        {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf, reject"},
+        "354 at DATA",
+    ),
+    "at the end of a list it is for nothing in the next": (
+        {("ldap:/logins.cf", "alice@example.org"): "bob"},
+        {POLICY: "check_sasl_access ldap:/no.cf, warn_if_reject"},
+        "553 5.7.1 Sender address rejected: not owned by user alice at RCPT",
+    ),
+    "an access table that fails is warned of": (
+        {("ldap:/yes.cf", "alice"): "!"},
+        {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf"},
+        "354 at DATA",
+    ),
+    "an address table that fails is not": (
+        {("ldap:/logins.cf", "alice@example.org"): "!"},
+        {"smtpd_sender_restrictions": "warn_if_reject reject_sender_login_mismatch"},
+        "451 4.3.0 Temporary lookup failure at RCPT",
+    ),
+    "recipients are checked all the same": (
+        {("ldap:/aliases.cf", "bob@example.org"): "!"},
+        {"smtpd_recipient_restrictions": "warn_if_reject reject_unlisted_recipient"},
+        "451 4.3.0 Temporary lookup failure at RCPT",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WARNED)
+def test_what_is_only_warned_of_does_not_decide(case: str) -> None:
+    """`warn_if_reject` turns one restriction's refusal into a warning, as smtpd does it."""
+    answers, changed, expected = WARNED[case]
+    outcome = predicted(answers={**ANSWERS, **answers}, **changed).at_probe
+    assert f"{outcome.reply} at {outcome.stage}".strip() == expected
+
+
+def test_a_warning_shows_the_reply_that_would_have_been_given() -> None:
+    """With its own verdict, never as the line that decides."""
+    lists = {POLICY: "warn_if_reject check_sasl_access ldap:/yes.cf, permit"}
+    prediction = predicted(answers={**ANSWERS, ("ldap:/yes.cf", "alice"): "554 5.7.1 no"}, **lists)
+    line = prediction.lines[0]
+    assert line.restriction == "warn_if_reject check_sasl_access ldap:/yes.cf"
+    assert line.said.verdict is Verdict.WARNS
+    assert str(line.said.reply) == "554 5.7.1 SASL login name rejected: no"
+    assert prediction.decides is not line
+    assert prediction.refusal is None
+
+
+def test_recipients_are_checked_again_where_the_check_only_warns() -> None:
+    """Postfix checks again, and then refuses (check_recipient_rcpt_maps)."""
+    transaction = Transaction("alice", "alice@example.org", "nobody@example.org", 587)
+    lists = {"smtpd_recipient_restrictions": "warn_if_reject reject_unlisted_recipient"}
+    prediction = predicted(transaction, **lists)
+    verdicts = {line.parameter: line.said.verdict for line in prediction.lines}
+    assert verdicts["smtpd_recipient_restrictions"] is Verdict.WARNS
+    assert verdicts["smtpd_reject_unlisted_recipient"] is Verdict.REFUSES
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
         (
-            {"smtpd_end_of_data_restrictions": "warn_if_reject reject"},
-            "'warn_if_reject' in smtpd_e",
+            {"smtpd_end_of_data_restrictions": "defer_if_permit, reject"},
+            "'defer_if_permit' in smtpd_e",
+        ),
+        (
+            {"smtpd_end_of_data_restrictions": "warn_if_reject defer, reject"},
+            "'defer' in smtpd_e",
         ),
         ({"smtpd_helo_restrictions": "check_helo_access hash:/x"}, "'check_helo_access'"),
         ({"smtpd_delay_reject": "no"}, "smtpd_delay_reject = no"),

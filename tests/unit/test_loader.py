@@ -30,12 +30,15 @@ def test_a_wrong_file_gives_exactly_these_errors(case: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_scenario_is_valid(path: Path) -> None:
-    """What ships loads, has a title and a reason, and ends by checking that nothing changed."""
+    """What ships loads, has a title and a reason, and ends by checking that nothing changed, unless
+    it lets Postfix read another configuration.
+    """
     scenario = load(path)
     assert scenario.name == path.stem
     assert scenario.title
     assert scenario.why
-    assert scenario.cases or scenario.steps[-1].verb == "unchanged"
+    reloads = any(getattr(step, "kind", "") == "shadow" for step in scenario.steps)
+    assert scenario.cases or reloads or scenario.steps[-1].verb == "unchanged"
 
 
 def test_the_errors_of_all_files_come_together() -> None:

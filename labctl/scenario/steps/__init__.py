@@ -15,6 +15,7 @@ from labctl.scenario.steps.send import Send
 from labctl.scenario.steps.sendmail import Sendmail
 from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.steps.unchanged import Unchanged
+from labctl.scenario.steps.warned import Warned
 
 TABLE: Mapping[str, type[Step]] = {
     step.verb: step
@@ -34,6 +35,7 @@ TABLE: Mapping[str, type[Step]] = {
         Fault,
         Heal,
         Flush,
+        Warned,
         Smtp,
         Sendmail,
         Unchanged,

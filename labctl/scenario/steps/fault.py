@@ -15,7 +15,8 @@ _HEAL_SECONDS = 30.0
 class Fault(Step):
     """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs; `deny` leaves the
     directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot remember
-    sign-ins, as many installations do.
+    sign-ins, as many installations do; `shadow` lets Postfix only warn of whom the policy would
+    refuse, and closes its open sessions, as healing does then.
 
     Healed at the end at the latest. Needs the lab's containers; skipped elsewhere.
     """
@@ -27,7 +28,7 @@ class Fault(Step):
 
     @model_validator(mode="after")
     def _who_can_deny(self) -> "Fault":
-        only = {"deny": "openldap", "cache": "dovecot"}.get(self.kind)
+        only = {"deny": "openldap", "cache": "dovecot", "shadow": "postfix"}.get(self.kind)
         if only not in {None, self.service}:
             raise ValueError(f"only {only} can {self.kind}")
         return self
