@@ -102,6 +102,20 @@ class Endpoints:
     service_accounts: Mapping[str, Login] = field(default_factory=dict)
     accounts: Mapping[str, Account] = field(default_factory=dict)
 
+    def service(self, name: str) -> Endpoint:
+        """Return where a service is reached; raises UsageError if the stack has none."""
+        try:
+            return self.services[name]
+        except KeyError:
+            raise UsageError(f"the stack has no service {name!r}") from None
+
+    def account(self, name: str) -> Account:
+        """Return an account; raises UsageError if it is not known here."""
+        try:
+            return self.accounts[name]
+        except KeyError:
+            raise UsageError(f"the stack has no account {name!r}") from None
+
     def to_dict(self, *, secrets: bool) -> dict[str, Any]:
         """Return the JSON object of the documented interface."""
         data: dict[str, Any] = {

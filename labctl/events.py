@@ -94,6 +94,17 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Clue:
+    """What helps to understand why a step did not pass: the policy attributes of the accounts it
+    is about, as LDIF, read at that moment (a comment says so where they could not be), and the
+    command to look further.
+    """
+
+    policy: str
+    further: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
     """A step is over. `reason` says why it did not pass, or why it was skipped."""
 
@@ -141,6 +152,7 @@ Event = (
     | Change
     | Check
     | Command
+    | Clue
     | StepEnded
     | CaseEnded
     | RunEnded
@@ -155,6 +167,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "change": Change,
     "check": Check,
     "command": Command,
+    "clue": Clue,
     "step-ended": StepEnded,
     "case-ended": CaseEnded,
     "run-ended": RunEnded,

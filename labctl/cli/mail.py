@@ -7,7 +7,7 @@ import click
 
 from labctl.cli.app import App, endpoints_option, output_option, pass_app
 from labctl.cli.output import show
-from labctl.errors import UsageError
+from labctl.errors import ExpectationFailed, UsageError
 
 if TYPE_CHECKING:
     from labctl.events import Event
@@ -15,16 +15,25 @@ if TYPE_CHECKING:
 
 
 def _session(app: App, endpoints_file: Path | None, *, verbose: bool) -> "Session":
-    from labctl.events import Check, Wire
+    from labctl.events import Check, Command, Wire
     from labctl.scenario.session import Session, new_run_id
 
     def listen(event: "Event") -> None:
         if verbose and isinstance(event, Wire):
             click.echo(f"{event.mark:<3} {event.line}", err=True)
+        if verbose and isinstance(event, Command):
+            click.echo(f"By hand:\n{event.line}\n", err=True)
         if isinstance(event, Check) and event.what == "reply":
             click.echo(event.seen)
 
-    return Session(app.endpoints(endpoints_file), new_run_id(), listen, app.settings.wait_seconds)
+    return Session(
+        app.endpoints(endpoints_file),
+        new_run_id(),
+        listen,
+        app.settings.wait_seconds,
+        None if endpoints_file else app.lab.containers,
+        str(endpoints_file or ""),
+    )
 
 
 @click.command()
@@ -35,7 +44,7 @@ def _session(app: App, endpoints_file: Path | None, *, verbose: bool) -> "Sessio
 @click.option("--via", type=click.Choice(["submission", "submissions", "relay"]))
 @click.option("--envelope-from", help='Another envelope sender; "" is the null sender.')
 @click.option("--header-from", help="Another From in the header.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the wire.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the same by hand, and the wire.")
 @endpoints_option
 @pass_app
 def send(
@@ -62,6 +71,8 @@ def send(
     session = _session(app, endpoints_file, verbose=verbose)
     try:
         step.perform(session)
+    except ExpectationFailed as error:
+        raise ExpectationFailed(error.what, f"See `{step.further(session)}`.") from error
     finally:
         session.close()
 

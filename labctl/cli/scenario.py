@@ -29,7 +29,10 @@ format_option = click.option(
     help="How to print the run.",
 )
 verbose_option = click.option(
-    "-v", "--verbose", count=True, help="Also commands and LDIF; twice: also the wire."
+    "-v",
+    "--verbose",
+    count=True,
+    help="Also the commands that do the same by hand, and LDIF; twice: also the wire.",
 )
 
 
@@ -146,7 +149,12 @@ class _Run:
                     each(event)
 
             session = Session(
-                endpoints, run_id, listen, self.app.settings.wait_seconds, self._containers()
+                endpoints,
+                run_id,
+                listen,
+                self.app.settings.wait_seconds,
+                self._containers(),
+                str(self.endpoints_file or ""),
             )
             return run(scenario, session).exit_code, transcript
 

@@ -13,6 +13,7 @@ from labctl.errors import UsageError
 if TYPE_CHECKING:
     from labctl.events import Event
     from labctl.protocols.directory import Directory, Entry, PolicyChange
+    from labctl.scenario.by_hand import ByHand
 
 F = TypeVar("F", bound=Callable[..., Any])
 HEADER = ("NAME", "ADDRESS", "MAY SEND", "FLAG", "STATUS", "ALIASES")
@@ -94,9 +95,29 @@ def show_(
         show(output, {"user": row}, HEADER, [_cells(directory, row)])
 
 
-def _change(app: App, name: str, change: "PolicyChange", endpoints_file: Path | None) -> None:
+def _by_hand(app: App, endpoints_file: Path | None) -> "ByHand":
+    from labctl.scenario.by_hand import ByHand
+
+    endpoints = app.endpoints(endpoints_file)
+    if endpoints_file:
+        return ByHand(endpoints, file=str(endpoints_file))
+    return ByHand(endpoints, app.lab.containers.container_name)
+
+
+verbose_option = click.option(
+    "-v", "--verbose", is_flag=True, help="Show the command that does the same by hand."
+)
+
+
+def _change(
+    app: App, name: str, change: "PolicyChange", endpoints_file: Path | None, *, verbose: bool
+) -> None:
     with _open(app, endpoints_file) as directory:
-        directory.set_policy(directory.person(name).dn, change)
+        entry = directory.person(name)
+        if verbose:
+            hands = _by_hand(app, endpoints_file)
+            click.echo(f"By hand:\n{hands.change_policy(entry.dn, change)}\n", err=True)
+        directory.set_policy(entry.dn, change)
         policy = directory.policy(directory.person(name))
     click.echo(f"{name} {'may' if policy.may_send else 'may not'} send.")
 
@@ -105,6 +126,7 @@ def _change(app: App, name: str, change: "PolicyChange", endpoints_file: Path | 
 @click.argument("name")
 @click.option("--send-allowed", type=click.Choice(["TRUE", "FALSE", "absent"]))
 @click.option("--status", help="active, disabled, offboarded, or absent to remove it.")
+@verbose_option
 @endpoints_option
 @pass_app
 def set_(
@@ -113,6 +135,7 @@ def set_(
     name: str,
     send_allowed: str | None,
     status: str | None,
+    verbose: bool,
     endpoints_file: Path | None,
 ) -> None:
     """Set either policy attribute, or both."""
@@ -124,40 +147,43 @@ def set_(
     }
     if not change:
         raise UsageError("there is nothing to set", "Give --send-allowed, --status or both.")
-    _change(app, name, change, endpoints_file)
+    _change(app, name, change, endpoints_file, verbose=verbose)
 
 
 @user.command()
 @click.argument("name")
+@verbose_option
 @endpoints_option
 @pass_app
-def disable(app: App, *, name: str, endpoints_file: Path | None) -> None:
+def disable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
     """Forbid somebody to send; the status stays as it is."""
     from labctl.protocols.directory import DISABLE
 
-    _change(app, name, DISABLE, endpoints_file)
+    _change(app, name, DISABLE, endpoints_file, verbose=verbose)
 
 
 @user.command()
 @click.argument("name")
+@verbose_option
 @endpoints_option
 @pass_app
-def enable(app: App, *, name: str, endpoints_file: Path | None) -> None:
+def enable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
     """Reinstate somebody: active, and allowed to send."""
     from labctl.protocols.directory import ENABLE
 
-    _change(app, name, ENABLE, endpoints_file)
+    _change(app, name, ENABLE, endpoints_file, verbose=verbose)
 
 
 @user.command()
 @click.argument("name")
+@verbose_option
 @endpoints_option
 @pass_app
-def offboard(app: App, *, name: str, endpoints_file: Path | None) -> None:
+def offboard(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
     """Offboard somebody: the status says so, and sending is over."""
     from labctl.protocols.directory import OFFBOARD
 
-    _change(app, name, OFFBOARD, endpoints_file)
+    _change(app, name, OFFBOARD, endpoints_file, verbose=verbose)
 
 
 @user.command()

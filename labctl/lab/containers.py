@@ -1,5 +1,6 @@
 """What is asked of the lab's running containers, service by service."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labctl.errors import LabNotReady
 from labctl.lab.engine import Engine
-from labctl.lab.faults import Kind, inflict, mend
+from labctl.lab.faults import Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
 from labctl.lab.shell import Shell
 from labctl.protocols.smtp import Outcome
@@ -43,7 +44,7 @@ class LabContainers:
         self._project = project
         self._shells: dict[str, Shell] = {}
 
-    def _name(self, service: str) -> str:
+    def container_name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
         return f"{self._project}-{service}-1"
 
@@ -52,7 +53,7 @@ class LabContainers:
         for service in services:
             shell = self._shells.get(service)
             if shell is None or not shell.alive:
-                self._shells[service] = Shell(self._name(service))
+                self._shells[service] = Shell(self.container_name(service))
 
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command in a service's container and return its output.
@@ -73,7 +74,7 @@ class LabContainers:
         from docker.errors import APIError
 
         try:
-            lines: bytes = self._engine.client.api.logs(self._name(service), tail=count)
+            lines: bytes = self._engine.client.api.logs(self.container_name(service), tail=count)
         except APIError as error:
             return f"there is no log: {error.explanation}"
         return lines.decode("utf-8", "backslashreplace")
@@ -85,7 +86,8 @@ class LabContainers:
         from docker.errors import APIError
 
         try:
-            log: bytes = self._engine.client.api.logs(self._name("postfix"), timestamps=True)
+            name = self.container_name("postfix")
+            log: bytes = self._engine.client.api.logs(name, timestamps=True)
         except APIError as error:
             raise LabNotReady(f"there is no log of postfix: {error.explanation}") from error
         lines = map(Line.of, log.decode("utf-8", "backslashreplace").split("\n"))
@@ -96,7 +98,7 @@ class LabContainers:
         from docker.errors import NotFound
 
         try:
-            state = self._engine.client.api.inspect_container(self._name(service))["State"]
+            state = self._engine.client.api.inspect_container(self.container_name(service))["State"]
         except NotFound:
             return None
         return int(state["ExitCode"]) if state["Status"] in {"exited", "dead"} else None
@@ -198,10 +200,14 @@ class LabContainers:
         from docker.errors import NotFound
 
         try:
-            return self._engine.client.containers.get(self._name(service))
+            return self._engine.client.containers.get(self.container_name(service))
         except NotFound as error:
             raise LabNotReady(f"there is no {service}: {error.explanation}") from error
 
-    def swaks(self) -> tuple[str, ...]:
-        """Return the command that runs the Postfix image's swaks."""
-        return ("docker", "exec", "-i", self._name("postfix"), "swaks")
+    def to_inflict(self, service: str, kind: Kind) -> str:
+        """Return the command that does by hand what `inflict` does."""
+        return shlex.join(by_hand(self.container_name(service), kind))
+
+    def to_mend(self, service: str) -> str:
+        """Return the command that does by hand what `mend` would do now."""
+        return shlex.join(mended_by_hand(self._container(service), service))

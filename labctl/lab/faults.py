@@ -35,6 +35,24 @@ def inflict(containers: "LabContainers", container: "Container", service: str, k
         container.pause()
 
 
+def by_hand(name: str, kind: Kind) -> list[str]:
+    """Return the command that does by hand to the container called `name` what `inflict` does."""
+    if kind in _BY_PROGRAM:
+        return ["docker", "exec", name, *_BY_PROGRAM[kind], "on"]
+    return ["docker", kind, *(["-t", str(_GRACE)] if kind == "stop" else []), name]
+
+
+def mended_by_hand(container: "Container", service: str) -> list[str]:
+    """Return the command that does by hand what `mend` would do now."""
+    container.reload()
+    name = str(container.name)
+    if container.status == "paused":
+        return ["docker", "unpause", name]
+    if container.status != "running":
+        return ["docker", "start", name]
+    return ["docker", "exec", name, *_TAKEN_BACK.get(service, ("healthcheck",))]
+
+
 def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
     """Let a server run again, and see its own check pass; one that runs is left as it is.
 

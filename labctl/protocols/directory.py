@@ -62,6 +62,12 @@ ENABLE: PolicyChange = {"send_allowed": "TRUE", "status": "active"}
 OFFBOARD: PolicyChange = {"send_allowed": "FALSE", "status": "offboarded"}
 
 
+def policy_values(attributes: Attributes, change: PolicyChange) -> Values:
+    """Return a change of the policy by the names that the attributes have in a directory."""
+    names = {"send_allowed": attributes.send_allowed, "status": attributes.status}
+    return {names[k]: [] if value is None else [value] for k, value in change.items()}
+
+
 class Directory:
     """A bound LDAP session. Names of people are their `uid`, never a DN."""
 
@@ -75,10 +81,17 @@ class Directory:
 
     @classmethod
     def open(
-        cls, endpoints: Endpoints, login: Login | None, *, emit: Emit, via: Via | None = None
+        cls,
+        endpoints: Endpoints,
+        login: Login | None,
+        *,
+        emit: Emit,
+        via: Via | None = None,
+        seconds: int = TIMEOUT,
     ) -> Self:
         """Bind over TLS, certificate verified. `via` chooses the way (None: LDAPS where there is
-        one); a login without a name binds as nobody (RFC 4513 §5.1.1).
+        one); a login without a name binds as nobody (RFC 4513 §5.1.1); `seconds` is how long each
+        answer may take.
 
         Raises LabNotReady when the directory does not answer, SignInRefused when it refuses the
         name or password, UsageError when the endpoints name no directory or no such account.
@@ -102,14 +115,14 @@ class Directory:
             use_ssl=endpoint.tls == "tls",
             tls=tls,
             get_info=ldap3.NONE,
-            connect_timeout=TIMEOUT,
+            connect_timeout=seconds,
         )
         connection = ldap3.Connection(
             server,
             user=login.name or None,
             password=login.password.reveal() or None,
             raise_exceptions=True,
-            receive_timeout=TIMEOUT,
+            receive_timeout=seconds,
         )
         tap.note(f"binding to {service}://{endpoint} as {login.name or 'nobody'}")
         try:
@@ -154,10 +167,7 @@ class Directory:
 
     def set_policy(self, dn: str, change: PolicyChange) -> None:
         """Change policy attributes; raises ExpectationFailed when the directory refuses it."""
-        names = {"send_allowed": self.attributes.send_allowed, "status": self.attributes.status}
-        self.replace(
-            dn, {names[k]: [] if value is None else [value] for k, value in change.items()}
-        )
+        self.replace(dn, policy_values(self.attributes, change))
 
     def read(self, dn: str) -> Entry | None:
         """Return the entry with this DN, or None."""

@@ -140,8 +140,9 @@ class _TappedSmtp(smtplib.SMTP):
 class SmtpConnection:
     """One open SMTP session; `open` it, `sign_in` where the service asks for it, `submit`."""
 
-    def __init__(self, client: _TappedSmtp) -> None:
+    def __init__(self, client: _TappedSmtp, *, greeted: bool = True) -> None:
         self._client = client
+        self.greeted = greeted
         self._raw = False  # where the conversation stands, only the caller knows: no QUIT
         self.closed = False
         self.login: str | None = None  # who signed in
@@ -171,7 +172,12 @@ class SmtpConnection:
                 f"{peer} at {endpoint} does not answer: {error}",
                 "Look at `labctl status`; bring the lab up with `labctl up`.",
             ) from error
-        return cls(client)
+        return cls(client, greeted=greet)
+
+    @property
+    def fresh(self) -> bool:
+        """Say whether it is open, and nothing was written to it: the next command is the first."""
+        return not (self.closed or self._raw)
 
     def emit_to(self, emit: Emit) -> None:
         """Let the tap's events go to `emit` from now on."""

@@ -29,7 +29,6 @@ _STYLES: Final = {
     "interrupted": "bold yellow",
     "running": "cyan",
     "command": "cyan",
-    "verbatim": "cyan",
     "unmet": "red",
     "quiet": "dim",
     "->": "dim",

@@ -89,7 +89,9 @@ def _headline(step: Step) -> str:
 
 
 def _body(step: Step) -> str:
-    """Return what was expected, what was seen, and the wire."""
+    """Return what was expected, what was seen, the end of the wire, the policy attributes at that
+    moment, and the command to look further.
+    """
     parts = [
         line
         for check in step.unmet
@@ -100,7 +102,10 @@ def _body(step: Step) -> str:
         )
         for line in lines(f"{label:<9} {text}")
     ]
-    parts += [
-        f"{visible(wire.peer)} {wire_mark(wire.mark)}{visible(wire.line)}" for wire in step.wire
-    ]
+    left_out, wire = step.last_wire
+    parts += [f"… {left_out}"] if left_out else []
+    parts += [f"{visible(each.peer)} {wire_mark(each.mark)}{visible(each.line)}" for each in wire]
+    for clue in step.clues:
+        parts += ["", "policy", *lines(clue.policy)] if clue.policy else []
+        parts += ["", "look further", *lines(clue.further)]
     return "\n".join(parts)

@@ -13,6 +13,7 @@ from labctl.events import (
     CaseStarted,
     Change,
     Check,
+    Clue,
     Command,
     Event,
     RunEnded,
@@ -23,7 +24,9 @@ from labctl.events import (
 )
 from labctl.report.wording import INTERRUPTED, count
 
-Happening = Wire | Change | Check | Command
+Happening = Wire | Change | Check | Command | Clue
+LAST = 20
+"""How many lines of the wire a view shows that does not show it whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,13 @@ class Step:
         return [event for event in self.happened if isinstance(event, Wire)]
 
     @property
+    def last_wire(self) -> tuple[str, list[Wire]]:
+        """The end of the wire, after a word on how much of it is left out, if any is."""
+        wire = self.wire
+        left_out = len(wire) - LAST
+        return (f"{count(left_out, 'line')} before" if left_out > 0 else ""), wire[-LAST:]
+
+    @property
     def changes(self) -> list[Change]:
         """The changes it made in the directory."""
         return [event for event in self.happened if isinstance(event, Change)]
@@ -73,6 +83,11 @@ class Step:
     def commands(self) -> list[Command]:
         """The commands that do the same by hand."""
         return [event for event in self.happened if isinstance(event, Command)]
+
+    @property
+    def clues(self) -> list[Clue]:
+        """What helps to understand why it did not pass."""
+        return [event for event in self.happened if isinstance(event, Clue)]
 
     @property
     def seen(self) -> str:
@@ -205,7 +220,7 @@ class Gathering:
                 self._case, self._first = event, len(self._steps)
             case CaseEnded():
                 self.close_case(event)
-            case Wire() | Change() | Check() | Command():
+            case Wire() | Change() | Check() | Command() | Clue():
                 self._happened.append(event)
         return None
 

@@ -1,17 +1,18 @@
 """The run as lines for people, printed as the events arrive.
 
-One line a step; beneath a step that did not pass: what was expected, what was seen, why, and the
-wire. A case is one line, with its steps beneath if it did not pass. `verbose=1` shows the steps of
-every case, and adds to every step the commands that do the same by hand and the LDIF,
-`verbose=2` the wire. Undo steps stay in the background. On a terminal the step that is running
-shows already. How the lines get their colour, or none, is the ink's business.
+One line a step; beneath a step that did not pass: what was expected, what was seen, why, the end
+of the wire, the policy attributes at that moment, and the command to look further. A case is one
+line, with its steps beneath if it did not pass. `verbose=1` shows the steps of every case, and adds
+to every step the commands that do the same by hand and the LDIF, `verbose=2` the wire. Undo steps
+stay in the background. On a terminal the step that is running shows already. How the lines get
+their colour, or none, is the ink's business.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from labctl.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted, StepStarted
+from labctl.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted, StepStarted, Wire
 from labctl.report.ink import Row, ink_for
 from labctl.report.run import Case, Gathering, Run, Step
 from labctl.report.wording import INTERRUPTED, MARKS, lines, milliseconds, visible, wire_mark
@@ -118,11 +119,22 @@ class Terminal:
         row = _row(step, step.outcome)
         self._ink.row(row)
         for label, text, style in self._details(step):
-            self._ink.detail(label, text, "quiet" if row.quiet else style)
-        if self._verbose >= _WIRE or step.outcome not in ("passed", "skipped"):
-            for wire in step.wire:
-                line, mark = visible(wire.line), wire_mark(wire.mark)
-                self._ink.detail(visible(wire.peer), line, wire.mark, mark)
+            quiet = row.quiet and style != "command"
+            self._ink.detail(label, text, "quiet" if quiet else style)
+        if self._verbose >= _WIRE:
+            self._wire(step.wire)
+        elif step.outcome not in ("passed", "skipped"):
+            left_out, wire = step.last_wire
+            if left_out:
+                self._ink.detail("wire", f"… {left_out}, shown by -vv", "quiet")
+            self._wire(wire)
+        for label, text, style in _clues(step):
+            self._ink.detail(label, text, style)
+
+    def _wire(self, shown: Sequence[Wire]) -> None:
+        for wire in shown:
+            line, mark = visible(wire.line), wire_mark(wire.mark)
+            self._ink.detail(visible(wire.peer), line, wire.mark, mark)
 
     def _details(self, step: Step) -> Iterator[Detail]:
         yield from _why(step)
@@ -169,10 +181,15 @@ def _why(step: Step) -> Iterator[Detail]:
 
 def _by_hand(step: Step) -> Iterator[Detail]:
     for command in step.commands:
-        style = "verbatim" if "\n" in command.line else "command"
-        yield from _labelled("by hand", command.line, style)
+        yield from _labelled("by hand", command.line, "command")
     for change in step.changes:
         yield from _labelled("ldif", change.ldif.rstrip("\n"))
+
+
+def _clues(step: Step) -> Iterator[Detail]:
+    for clue in step.clues:
+        yield from _labelled("policy", clue.policy)
+        yield from _labelled("look further", clue.further, "command")
 
 
 def _labelled(label: str, text: str, style: str = "") -> Iterator[Detail]:

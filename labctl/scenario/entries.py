@@ -6,10 +6,8 @@ from functools import partial
 
 from labctl.endpoints import Endpoints, Login, Secret
 from labctl.protocols.directory import Directory, Entry
+from labctl.scenario.names import PROGRAMS, STRANGER
 from labctl.scenario.session import Session, Skipped, Undo
-
-STRANGER = "stranger"
-PROGRAMS = ("postfix", "dovecot", "policy-admin", STRANGER)
 
 
 def login_of(session: Session, who: str) -> Login:

@@ -88,6 +88,21 @@ class Step(Strict):
         """Return the name of the message, sent by an earlier step, that this one needs."""
         return None
 
+    def logs(self) -> Iterable[str]:
+        """Return the services whose logs tell more of the step."""
+        return ()
+
+    def concerned(self, session: "Session") -> Iterable[str]:  # noqa: ARG002  resend asks it
+        """Return the accounts whose policy explains how the step ended."""
+        return self.accounts()
+
+    def further(self, session: "Session") -> str:
+        """Return the command to look further where the step did not pass."""
+        services, names = list(self.logs()), list(self.concerned(session))
+        if services and session.containers is not None:
+            return session.by_hand.labctl("logs", *services, "--tail", "20")
+        return session.by_hand.labctl("user", *(["show", names[0]] if names else ["list"]))
+
     def prepare(self, session: "Session") -> None:
         """Look, before the first step runs, at what the step will compare with."""
 

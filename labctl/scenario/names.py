@@ -8,6 +8,10 @@ an address as it stands, and nothing at all is the null sender.
 from labctl.endpoints import Account
 from labctl.errors import UsageError
 
+STRANGER = "stranger"
+PROGRAMS = ("postfix", "dovecot", "policy-admin", STRANGER)
+"""Who may bind to the directory beside the accounts."""
+
 
 def account_of(name: str) -> str | None:
     """Return the account that a name means, or None if it is an address or empty."""

@@ -18,6 +18,7 @@ from labctl.events import (
     StepStarted,
     Verdict,
 )
+from labctl.scenario.clue import clue
 from labctl.scenario.model import Case, Needs, Scenario, Step
 from labctl.scenario.session import Session, Skipped
 from labctl.scenario.tally import Result, Tally
@@ -100,7 +101,7 @@ def _play(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> 
         tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
     finally:
         with _interrupts_held():
-            _take_back(session, tally)
+            _take_back(steps, session, tally)
             session.close()
 
 
@@ -110,7 +111,7 @@ _NOT_REACHED: Result = (Verdict.SKIPPED, "an earlier step did not pass", Exit.OK
 def _perform_all(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> None:
     prepared = False
     for number, step in enumerate(steps, start=1):
-        session.number = number
+        session.begin(number)
         _begin(session.listener, number, step.verb, step.summary())
         begun = time.monotonic()
         if unmet:
@@ -132,14 +133,14 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
         step.perform(session)
     except Skipped as reason:
         return Verdict.SKIPPED, str(reason), Exit.OK
-    except ExpectationFailed as error:
-        return Verdict.FAILED, str(error), error.exit_code
     except LabctlError as error:
-        return Verdict.ERROR, str(error), error.exit_code
+        session.emit(clue(step, session, error))
+        failed = isinstance(error, ExpectationFailed)
+        return Verdict.FAILED if failed else Verdict.ERROR, str(error), error.exit_code
     return Verdict.PASSED, "", Exit.OK
 
 
-def _take_back(session: Session, tally: Tally) -> None:
+def _take_back(steps: Sequence[Step], session: Session, tally: Tally) -> None:
     while session.undos:
         undo = session.undos.pop()
         _begin(session.listener, undo.number, undo.verb, undo.summary, undo=True)
@@ -147,6 +148,7 @@ def _take_back(session: Session, tally: Tally) -> None:
         try:
             undo.action()
         except LabctlError as error:
+            session.emit(clue(steps[undo.number - 1], session, error))
             result: Result = (Verdict.ERROR, str(error), error.exit_code)
             tally.count(*result)
         else:

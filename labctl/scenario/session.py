@@ -10,12 +10,13 @@ from functools import partial
 from typing import Literal, Protocol
 
 from labctl.endpoints import Account, Endpoint, Endpoints
-from labctl.errors import ExpectationFailed, LabctlError, UsageError
+from labctl.errors import ExpectationFailed, LabctlError, SignInRefused
 from labctl.events import Check, Command, Emit, Event
 from labctl.protocols.directory import Directory, PolicyChange
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
+from labctl.scenario.by_hand import ByHand
 from labctl.scenario.messages import Sent
 from labctl.scenario.names import account_of, address_of
 
@@ -64,8 +65,14 @@ class Containers(Protocol):
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
 
-    def swaks(self) -> tuple[str, ...]:
-        """Return the command that runs swaks beside the servers, without its options."""
+    def container_name(self, service: str) -> str:
+        """Return the name of a service's container."""
+
+    def to_inflict(self, service: str, kind: Kind) -> str:
+        """Return the command that does by hand what `inflict` does."""
+
+    def to_mend(self, service: str) -> str:
+        """Return the command that does by hand what `mend` would do now."""
 
 
 class Skipped(Exception):
@@ -82,16 +89,29 @@ class Undo:
     action: Callable[[], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A message that a step sends, and what came of it; None while that is not known."""
+
+    sent: Sent
+    outcome: Outcome | None = None
+
+
 @dataclass(slots=True)
 class Session:
-    """One run's state. Steps use its methods; the runner sets `number` and `listener`."""
+    """One run's state. Steps use its methods; the runner lets each begin. `endpoints_file` is
+    where the endpoints of a foreign stack were read from.
+    """
 
     endpoints: Endpoints
     run: str
     listener: Emit
     wait_seconds: float = 10.0
     containers: Containers | None = None
+    endpoints_file: str = ""
     number: int = 0
+    attempt: Attempt | None = None  # of the step that is being performed
+    faults: set[str] = field(default_factory=set)  # the services that a step has taken away
     checks: int = 0
     messages: dict[str, Sent] = field(default_factory=dict)
     undos: list[Undo] = field(default_factory=list)
@@ -110,9 +130,14 @@ class Session:
             self.listener,
             self.wait_seconds,
             self.containers,
+            self.endpoints_file,
             fingerprint=self.fingerprint,
             _whole=self,
         )
+
+    def begin(self, number: int) -> None:
+        """Let a step begin."""
+        self.number, self.attempt = number, None
 
     def emit(self, event: Event) -> None:
         """Pass an event on to whoever listens now."""
@@ -129,12 +154,15 @@ class Session:
         """Tell the command that does the same by hand."""
         self.emit(Command(line))
 
+    @property
+    def by_hand(self) -> ByHand:
+        """The commands that do by hand what steps do."""
+        container = self.containers.container_name if self.containers else None
+        return ByHand(self.endpoints, container, self.endpoints_file)
+
     def account(self, name: str) -> Account:
         """Return an account; raises UsageError if the endpoints do not know it."""
-        try:
-            return self.endpoints.accounts[name]
-        except KeyError:
-            raise UsageError(f"the stack has no account {name!r}") from None
+        return self.endpoints.account(name)
 
     def address(self, name: str) -> str:
         """Return the address that a scenario's name means (labctl.scenario.names)."""
@@ -143,10 +171,7 @@ class Session:
 
     def endpoint(self, service: str) -> Endpoint:
         """Return where a service is reached; raises UsageError if the stack has none."""
-        try:
-            return self.endpoints.services[service]
-        except KeyError:
-            raise UsageError(f"the stack has no service {service!r}") from None
+        return self.endpoints.service(service)
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -172,6 +197,11 @@ class Session:
         """Leave an SMTP session open for later steps."""
         self._submissions[name] = connection
 
+    @property
+    def imap_service(self) -> str:
+        """The service by which mailboxes are looked into."""
+        return "imaps" if "imaps" in self.endpoints.services else "imap"
+
     def imap(self, service: str) -> ImapConnection:
         """Open a new IMAP session; the caller closes it."""
         return ImapConnection.open(
@@ -186,8 +216,12 @@ class Session:
             self._mailboxes.pop(name).close()
         if name not in self._mailboxes:
             account = self.account(name)
-            connection = self.imap("imaps" if "imaps" in self.endpoints.services else "imap")
-            connection.sign_in(account.login, account.password)
+            connection = self.imap(self.imap_service)
+            try:
+                connection.sign_in(account.login, account.password)
+            except SignInRefused as refusal:
+                connection.close()
+                self.check("imap", expected="sign-in accepted", seen=refusal.what, ok=False)
             self._mailboxes[name] = connection
         return self._mailboxes[name]
 
@@ -216,6 +250,14 @@ class Session:
             )
         return self._directory
 
+    def forget_directory(self) -> None:
+        """Hang up on the directory, which was away: the next change opens it anew."""
+        if self._whole is not None:
+            self._whole.forget_directory()
+        elif self._directory is not None:
+            self._directory.close()
+            self._directory = None
+
     def change_policy(self, verb: str, name: str, change: PolicyChange) -> None:
         """Change an account's policy attributes, to be put back at the end of the run."""
         directory = self.directory()
@@ -225,9 +267,16 @@ class Session:
             self._restored.add(name)  # the first change knows how it was before all of them
             before = directory.policy(entry)
             back: PolicyChange = {"send_allowed": before.send_allowed, "status": before.status}
-            action = partial(directory.set_policy, entry.dn, back)
+            action = partial(self._set_policy, entry.dn, back)
             self.undos.append(Undo(self.number, verb, f"{name} as before", action))
-        directory.set_policy(entry.dn, change)
+        self._set_policy(entry.dn, change)
+
+    def _set_policy(self, dn: str, change: PolicyChange) -> None:
+        self.show_command(self.by_hand.change_policy(dn, change))
+        try:
+            self.directory().set_policy(dn, change)
+        except ExpectationFailed as refusal:
+            self.check("directory", expected="the change", seen=refusal.what, ok=False)
 
     def close(self) -> None:
         """Hang up everywhere."""

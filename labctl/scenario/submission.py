@@ -1,15 +1,15 @@
 """What `send` and `resend` have in common: one transaction, and its outcome held to account."""
 
 import re
-import shlex
 from contextlib import suppress
 
+from labctl.endpoints import Account
 from labctl.errors import DeadlinePassed
 from labctl.protocols.poll import poll
-from labctl.protocols.smtp import Outcome, SmtpConnection
+from labctl.protocols.smtp import Outcome, SmtpConnection, Stage
 from labctl.scenario.messages import Route, Sent
 from labctl.scenario.model import Expect
-from labctl.scenario.session import Session
+from labctl.scenario.session import Attempt, Session
 
 
 def transact(session: Session, sent: Sent, expect: Expect, within: float | None) -> None:
@@ -18,8 +18,14 @@ def transact(session: Session, sent: Sent, expect: Expect, within: float | None)
 
     Raises ExpectationFailed when they are not as expected.
     """
-    session.show_command(swaks_command(session, sent))
+    session.attempt = Attempt(sent)
+    login = sent.route.login
+    by_hand = session.by_hand.send(sent, None if login is None else session.account(login))
+    going_on = sent.route.session is not None and session.held(sent.route.session) is not None
+    if not (going_on and session.faults):  # who signs in anew is told of an outage before
+        session.show_command(by_hand)
     outcome = _submit(session, sent) if within is None else _retried(session, sent, within)
+    session.attempt = Attempt(sent, outcome)
     check_outcome(session, outcome, expect)
 
 
@@ -72,29 +78,43 @@ def _sign_in(session: Session, connection: SmtpConnection, route: Route) -> Outc
     return None if outcome.reply.ok else outcome
 
 
-_SWAKS_TLS = {"starttls": ["-tls"], "tls": ["--tls-on-connect"], "none": []}
+def people(session: Session) -> list[str]:
+    """Return the accounts that the message of the step is from and for."""
+    if session.attempt is None:
+        return []
+    sent, accounts = session.attempt.sent, session.endpoints.accounts.values()
+    addresses = {address.lower() for address in (sent.envelope.sender, *sent.envelope.recipients)}
+    named = [] if sent.route.login is None else [sent.route.login]
+    named += [each.name for each in accounts if addresses & {*_addresses(each)}]
+    return list(dict.fromkeys(named))
 
 
-def swaks_command(session: Session, sent: Sent) -> str:
-    """Return the swaks command that sends the same; the password is asked of labctl."""
-    endpoint = session.endpoint(sent.route.service)
-    where = [f"{endpoint.host}:{endpoint.port}"]
-    runner = ["swaks"]
-    if session.containers is not None:
-        runner = list(session.containers.swaks())
-        where = [f"localhost:{_PORTS[sent.route.service]}"]
-    command = [*runner, "--server", *where, *_SWAKS_TLS[endpoint.tls]]
-    command += ["--from", sent.envelope.sender or "<>", "--to", ",".join(sent.envelope.recipients)]
-    command += ["--h-From", sent.message.draft.sender, "--h-Subject", sent.message.draft.subject]
-    line = shlex.join(command)
-    if sent.route.login is None:
-        return line
-    login = shlex.quote(session.account(sent.route.login).login)
-    name = shlex.quote(sent.route.login)
-    lab = session.endpoints.lab
-    labctl = "labctl" if lab == "default" else f"labctl -n {shlex.quote(lab)}"
-    password = f'"$({labctl} user show {name} --password)"'
-    return f"{line} --auth PLAIN --auth-user {login} --auth-password {password}"
+def _addresses(account: Account) -> list[str]:
+    return [address.lower() for address in (account.address, *account.aliases)]
 
 
-_PORTS = {"smtp": 25, "submission": 587, "submissions": 465}
+def further(session: Session) -> str | None:
+    """Return the command that tells why the message of the step got its reply: what the log says
+    of a sign-in, a content or an outage, and of all between them what Postfix was asked. None where
+    there is no such message, or on a foreign stack.
+    """
+    attempt, hands = session.attempt, session.by_hand
+    if attempt is None or session.containers is None:
+        return None
+    outcome, route, envelope = attempt.outcome, attempt.sent.route, attempt.sent.envelope
+    who = route.login or next(iter(people(session)), None)
+    if outcome is None or who is None or outcome.reply.temporary or _beyond(outcome):
+        services = ["postfix"] if outcome is None else ["postfix", *_ASKED.get(outcome.stage, ())]
+        return hands.labctl("logs", *services, "--tail", "20")
+    port = [] if route.service == "submission" else ["--port", _PORTS[route.service]]
+    recipient = envelope.recipients[-1]
+    return hands.labctl("explain", who, "--from", envelope.sender, "--to", recipient, *port)
+
+
+def _beyond(outcome: Outcome) -> bool:
+    """Say whether it is a refusal of which the restrictions know nothing."""
+    return outcome.stage not in {Stage.MAIL, Stage.RCPT, Stage.DATA} and not outcome.reply.ok
+
+
+_ASKED = {Stage.AUTH: ("dovecot",), Stage.EOM: ("milter",)}
+_PORTS = {"smtp": "25", "submission": "587", "submissions": "465"}

@@ -45,6 +45,7 @@ EVENTS = st.one_of(
     st.builds(events.Change, text, number),
     st.builds(events.Check, text, text, text, st.booleans()),
     st.builds(events.Command, text),
+    st.builds(events.Clue, text, text),
     st.builds(events.StepEnded, whole, verdict, text, number, st.booleans()),
     st.builds(events.CaseStarted, whole, text, number),
     st.builds(events.CaseEnded, whole, verdict, text, number, text),

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from test_report_sample import INTERRUPTED, LDIF, MIXED, PASSED
+from test_report_sample import FURTHER, INTERRUPTED, LDIF, MIXED, PASSED, POLICY
 
 from labctl.report.html import to_html
 
@@ -72,6 +72,14 @@ def test_steps_show_checks_ldif_commands_and_wire() -> None:
     for part in ("554 5.7.1 at RCPT", "not met", "by hand", "--auth-user", "<- 235 2.7.0"):
         assert part in " ".join(text.split())
     assert "last seen: nothing" in text
+
+
+def test_a_failed_step_shows_the_policy_and_where_to_look_further() -> None:
+    """The policy attributes at that moment, and the command, are in the page."""
+    words = parsed(to_html(MIXED)).words
+    assert f"{POLICY}\n" in words
+    assert f"{FURTHER}\n" in words
+    assert "to look further" not in to_html(PASSED)
 
 
 def test_only_steps_that_went_wrong_are_unfolded() -> None:

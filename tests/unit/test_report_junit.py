@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from junitparser import JUnitXml
-from test_report_sample import INTERRUPTED, MIXED, PASSED, STARTED, step
+from test_report_sample import FURTHER, INTERRUPTED, MIXED, PASSED, POLICY, STARTED, said, step
 
 from labctl.events import Check, RunEnded, Verdict
 from labctl.report.junit import to_junit
@@ -62,7 +62,16 @@ def test_a_failure_holds_expected_seen_and_the_wire() -> None:
         "submission  -> RCPT TO:<bob@truenorth.local>",
     ]
     assert lines[4].startswith(r"submission <** 250 \x1b[2J\x07 ]]> <script>")
+    assert failure.text.endswith(f"\n\npolicy\n{POLICY}\n\nlook further\n{FURTHER}")
     assert r"\x00\x9b31m \u202egro.live \udcff \ufffe é 雪" in lines[4]
+
+
+def test_the_wire_of_a_failure_is_bounded() -> None:
+    """A CI server's page shows the end of it, and how much there is before."""
+    wire = [said("->", f"line {number}") for number in range(1, 34)]
+    xml = to_junit([STARTED, *step(1, "send x", wire, Verdict.FAILED)])
+    assert "… 13 lines before" in xml
+    assert xml.count("line ") == 20
 
 
 def test_the_text_can_be_stored_as_utf_8() -> None:

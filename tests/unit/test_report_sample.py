@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from labctl.events import (
     Change,
     Check,
+    Clue,
     Command,
     Event,
     Mark,
@@ -33,7 +34,12 @@ SWAKS = (
 STARTED = RunStarted(
     "9f3c1a", "alice-leaves", "Alice leaves the company", "default", "hardened", AT
 )
-Body = Sequence[Wire | Change | Check | Command]
+Body = Sequence[Wire | Change | Check | Command | Clue]
+POLICY = """\
+dn: uid=carol,ou=users,dc=truenorth,dc=local
+tnMailSendAllowed: FALSE
+# tnAccountStatus is absent"""
+FURTHER = "labctl explain carol --to bob"
 
 
 def said(mark: Mark, line: str, peer: str = "submission", at: float = AT + 0.004) -> Wire:
@@ -80,6 +86,7 @@ ACCEPTED: Body = [
     said("<**", UNKIND),
     Check("the sign-in", "accepted", "accepted", ok=True),
     Check("the reply", "554 5.7.1 at RCPT", "250 2.1.5 at RCPT", ok=False),
+    Clue(POLICY, FURTHER),
 ]
 
 PASSED: list[Event] = [

@@ -11,16 +11,20 @@ import pytest
 from rich.cells import cell_len
 from test_report_sample import (
     AT,
+    FURTHER,
     INTERRUPTED,
     LDIF,
     MIXED,
     PASSED,
+    POLICY,
     STARTED,
     SWAKS,
     UNKIND,
+    said,
+    step,
 )
 
-from labctl.events import Event, RunEnded, StepStarted, Verdict, Wire
+from labctl.events import Command, Event, RunEnded, StepStarted, Verdict, Wire
 from labctl.report.terminal import Terminal
 
 GOLDEN = """\
@@ -87,6 +91,29 @@ def test_a_failed_step_says_what_was_expected_seen_and_why() -> None:
     ]
     assert below[4].endswith("submission    -> RCPT TO:<bob@truenorth.local>")
     assert "submission   <** 250 " in below[5]
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_failed_step_shows_the_policy_and_where_to_look_further(colour: bool) -> None:  # noqa: FBT001
+    """After the wire: the policy attributes at that moment, and one command; -v is not needed."""
+    text = settled(shown(MIXED, colour=colour, width=80))
+    shown_lines = [line.strip() for line in text[text.index("failed   send") :].splitlines()]
+    place = shown_lines.index(f"policy       {POLICY.splitlines()[0]}")
+    assert shown_lines[place + 1 : place + 4] == [
+        *POLICY.splitlines()[1:],
+        f"look further {FURTHER}",
+    ]
+
+
+def test_the_wire_beneath_a_failed_step_is_bounded() -> None:
+    """Its last twenty lines, and how many there are before; all of them with -vv."""
+    wire = [said("->", f"line {number}") for number in range(1, 34)]
+    events = [STARTED, *step(1, "send x", wire, Verdict.FAILED)]
+    text = shown(events)
+    assert "… 13 lines before, shown by -vv\n" in text
+    assert [line for line in range(1, 34) if f" line {line}\n" in text] == list(range(14, 34))
+    assert shown(events, verbose=2).count("-> line ") == 33
+    assert "before" not in shown([STARTED, *step(1, "send x", wire[:20], Verdict.FAILED)])
 
 
 def test_every_verdict_is_a_word_and_counts_in_the_last_line() -> None:
@@ -197,6 +224,23 @@ def test_a_command_broken_over_lines_still_runs() -> None:
     ).stdout
     assert said.endswith("|--header|Subject: Quarterly report|")
     assert command.count("\\\n") > 1
+
+
+def test_a_command_of_several_lines_can_be_copied() -> None:
+    """Piped to the next line, indented and broken between words: pasted, it prints the same."""
+    line = (
+        """{ echo 'two  blanks'; printf '%s\\n' "It's $((1 + 1))" 'a | b'; } |\ncat - /dev/null"""
+    )
+    text = settled(
+        shown([STARTED, *step(1, "x", [Command(line)])], verbose=1, colour=True, width=60)
+    )
+    block = text[text.index("by hand") :].removeprefix("by hand").partition("\n\n")[0]
+    copied, given = (
+        subprocess.run(["bash", "-c", each], capture_output=True, text=True, check=True).stdout
+        for each in (block, line)
+    )
+    assert "\\\n" in block
+    assert copied == given == "two  blanks\nIt's 2\na | b\n"
 
 
 def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The runner: order, verdicts, exit codes, and undoing, whatever happens."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from labctl.endpoints import Account, Endpoints, Secret
+from labctl.endpoints import Account, Endpoint, Endpoints, Login, Secret
 from labctl.errors import (
     DeadlinePassed,
     ExpectationFailed,
@@ -16,7 +17,7 @@ from labctl.errors import (
     LabNotReady,
     UsageError,
 )
-from labctl.events import Event, RunEnded, RunStarted, StepEnded, StepStarted, Verdict
+from labctl.events import Clue, Event, RunEnded, RunStarted, StepEnded, StepStarted, Verdict
 from labctl.scenario.messages import Draft, compose, message_id
 from labctl.scenario.model import Needs, Scenario, Step
 from labctl.scenario.names import account_of, address_of
@@ -33,6 +34,10 @@ class Doing(Step):
 
     verb: ClassVar[str] = "doing"
     action: Callable[[Session], None]
+
+    def accounts(self) -> tuple[str, ...]:
+        """Be about Alice, and about somebody whom the stack does not know."""
+        return ("alice", "nobody")
 
     def summary(self) -> str:
         """Say nothing much."""
@@ -112,6 +117,45 @@ def test_after_a_step_that_did_not_pass_the_rest_is_skipped_with_its_reason() ->
     last = [event for event in events if isinstance(event, StepEnded)][-1]
     assert (last.verdict, last.reason) == (Verdict.SKIPPED, "an earlier step did not pass")
     assert (ended.passed, ended.failed, ended.skipped, reached) == (1, 1, 1, [])
+
+
+def test_only_a_step_that_did_not_pass_leaves_a_clue() -> None:
+    """One of each step that failed or could not be performed or undone, before its end is told."""
+    _, events = told(story(passing, raising(Skipped("not here")), failing, passing))
+    (clue,) = (event for event in events if isinstance(event, Clue))
+    ended = events[events.index(clue) + 1]
+    assert isinstance(ended, StepEnded)
+    assert (ended.number, ended.verdict) == (3, Verdict.FAILED)
+    assert clue.further == "labctl user show alice"
+
+    def stubborn(session: Session) -> None:
+        session.undos.append(Undo(session.number, "doing", "x", raising_now(LabNotReady("away"))))
+        passing(session)
+
+    for scenario in (story(raising(LabNotReady("away"))), story(stubborn)):
+        assert sum(isinstance(event, Clue) for event in told(scenario)[1]) == 1
+
+
+def raising_now(error: BaseException) -> Callable[[], None]:
+    """Return what raises an error when it is called with nothing."""
+    return lambda: raising(error)(None)  # type: ignore[arg-type]
+
+
+def test_a_directory_that_is_away_does_not_mask_the_failure() -> None:
+    """Verdict, reason and exit code stay; the clue says that the policy was not read, and why."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    login = Login("cn=a", Secret("x"))
+    away = replace(
+        STACK, services={"ldaps": Endpoint("127.0.0.1", port, "tls")}, policy_admin=login
+    )
+    for stack, why in ((STACK, "the endpoints name no directory"), (away, "does not answer")):
+        ended, events = told(story(failing), stack)
+        (clue,) = (event for event in events if isinstance(event, Clue))
+        assert clue.policy.startswith("# not read: ")
+        assert why in clue.policy
+        assert (ended.verdict, ended.exit_code) == (Verdict.FAILED, 1)
+        assert ended.reason == "x: expected 1, seen 2"
 
 
 def test_a_run_in_which_nothing_was_checked_is_no_success() -> None:

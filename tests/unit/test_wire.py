@@ -156,7 +156,7 @@ def test_a_sign_in_that_is_refused_fails() -> None:
     """Nothing is said in the name of an account that could not sign in."""
     with (
         playing([*HELLO, "C: AUTH PLAIN .*", "S: 535 5.7.8 no", "C: quit", "S: 221 bye"]) as server,
-        pytest.raises(ExpectationFailed, match="dave cannot sign in: 535"),
+        pytest.raises(ExpectationFailed, match="the sign-in of dave: expected accepted, seen 535"),
     ):
         speak(server, [["-> NOOP"]], account="dave")
 

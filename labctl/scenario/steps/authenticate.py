@@ -32,6 +32,10 @@ class Authenticate(Step):
         """Return who signs in."""
         return (self.account,)
 
+    def logs(self) -> Iterable[str]:
+        """Return who asks for the password, and who checks it."""
+        return ("postfix", "dovecot")
+
     def summary(self) -> str:
         """Say who signs in where."""
         return f"{self.account} signs in to {', '.join(self.services)}"
@@ -41,6 +45,8 @@ class Authenticate(Step):
         account = session.account(self.account)
         password = account.password if self.password is None else Secret(self.password)
         for service in self.services:
+            known = self.password is None
+            session.show_command(session.by_hand.sign_in(service, account, known=known))
             sign_in = _imap if service.startswith("imap") else _smtp
             accepted, said = sign_in(session, service, account, password)
             session.check(

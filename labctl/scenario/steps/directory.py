@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from labctl.errors import ExpectationFailed
 from labctl.protocols.directory import Directory, Via
-from labctl.scenario.entries import PROGRAMS, attribute_of, dn_of, login_of, put_back_later
+from labctl.scenario.by_hand import ldif_to_add, ldif_to_replace
+from labctl.scenario.entries import attribute_of, dn_of, login_of, put_back_later
 from labctl.scenario.model import Line, Pattern, Step
+from labctl.scenario.names import PROGRAMS
 from labctl.scenario.session import Session
 
 Attribute = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_;-]{0,63}$")]
@@ -61,9 +63,20 @@ class AsSomebody(Step):
         act = what if self.delete or self.add or self.change else "looks at" if names else "binds"
         return f"{self.who} {act} {self.entry}{f': {names}' if names else ''}"
 
+    def further(self, session: Session) -> str:
+        """Return what shows the entry, in a lab as root of the directory's container sees it."""
+        if session.containers is None:
+            named = self.entry in session.endpoints.accounts
+            show = ("user", "show", self.entry)
+            return session.by_hand.labctl(*show) if named else super().further(session)
+        root = ("ldapsearch", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///", "-LLL")
+        dn = dn_of(session.endpoints, self.entry)
+        return session.by_hand.inside("openldap", *root, "-s", "base", "-b", dn)
+
     def perform(self, session: Session) -> None:
         """Bind, look or change, and compare with what is expected."""
         dn = dn_of(session.endpoints, self.entry)
+        self._show_command(session, dn)
         names = None if self.change is None else tuple(self._values(session, self.change))
         undo = put_back_later(session, self.verb, dn, names) if self._writes else None
         refusal = self._refusal(session, dn)
@@ -75,6 +88,22 @@ class AsSomebody(Step):
             seen="allowed" if refusal is None else f"refused: {refusal}",
             ok=self._as_expected(refusal),
         )
+
+    def _show_command(self, session: Session, dn: str) -> None:
+        """Tell the command that does the same."""
+        given = self._values(session, self.change or self.add or {})
+        tool, arguments, ldif = "ldapwhoami", list[str](), list[str]()
+        if self.change is not None:
+            tool, ldif = "ldapmodify", ldif_to_replace(dn, given)
+        elif self.add is not None:
+            tool, ldif = "ldapadd", ldif_to_add(dn, given)
+        elif self.delete:
+            tool, arguments = "ldapdelete", [dn]
+        elif self.sees or self.hidden:
+            tool, arguments = "ldapsearch", ["-LLL", "-s", "base", "-b", dn]
+        name = login_of(session, self.who).name
+        command = session.by_hand.ldap(tool, self.who, name, arguments, via=self.via, ldif=ldif)
+        session.show_command(command)
 
     def _as_expected(self, refusal: str | None) -> bool:
         if self.expect == "allowed" or refusal is None:

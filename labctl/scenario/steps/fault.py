@@ -1,5 +1,6 @@
 """The verbs `fault`, `heal` and `flush`: a server is taken away, and comes back."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -33,6 +34,10 @@ class Fault(Step):
             raise ValueError(f"only {only} can {self.kind}")
         return self
 
+    def logs(self) -> Iterable[str]:
+        """Return the server."""
+        return (self.service,)
+
     def summary(self) -> str:
         """Say what happens to which server."""
         return f"{self.kind} {self.service}"
@@ -40,9 +45,11 @@ class Fault(Step):
     def perform(self, session: Session) -> None:
         """Do it; before, see to it that it is healed."""
         containers = _containers(session)
-        heal = partial(containers.mend, self.service, _HEAL_SECONDS)
+        heal = partial(_heal, session, self.service)
         undo = Undo(session.number, self.verb, f"{self.service} runs", heal)
         session.undos.append(undo)
+        session.show_command(containers.to_inflict(self.service, self.kind))
+        session.faults.add(self.service)
         containers.inflict(self.service, self.kind)
 
 
@@ -53,13 +60,17 @@ class Heal(Step):
 
     service: Service
 
+    def logs(self) -> Iterable[str]:
+        """Return the server."""
+        return (self.service,)
+
     def summary(self) -> str:
         """Say which server comes back."""
         return f"{self.service} comes back"
 
     def perform(self, session: Session) -> None:
         """Do it."""
-        _containers(session).mend(self.service, _HEAL_SECONDS)
+        _heal(session, self.service)
 
 
 class Flush(Step):
@@ -67,13 +78,28 @@ class Flush(Step):
 
     verb: ClassVar[str] = "flush"
 
+    def logs(self) -> Iterable[str]:
+        """Return the server."""
+        return ("dovecot",)
+
     def summary(self) -> str:
         """Say what is forgotten."""
         return "Dovecot forgets whom it remembers"
 
     def perform(self, session: Session) -> None:
         """Do it."""
-        _containers(session).flush()
+        containers = _containers(session)
+        session.show_command(session.by_hand.inside("dovecot", "auth-cache", "flush"))
+        containers.flush()
+
+
+def _heal(session: Session, service: str) -> None:
+    containers = _containers(session)
+    session.show_command(containers.to_mend(service))
+    containers.mend(service, _HEAL_SECONDS)
+    session.faults.discard(service)
+    if service == "openldap":
+        session.forget_directory()
 
 
 def _containers(session: Session) -> Containers:

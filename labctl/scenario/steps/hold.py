@@ -24,6 +24,10 @@ class Hold(Step):
         """Return whose mail is kept back."""
         return (self.account,)
 
+    def logs(self) -> Iterable[str]:
+        """Return who has the queue."""
+        return ("postfix",)
+
     def summary(self) -> str:
         """Say whose mail is kept back."""
         return f"what {self.account} has in the queue"
@@ -31,9 +35,10 @@ class Hold(Step):
     def perform(self, session: Session) -> None:
         """Put it on hold; before, see to it that it is released."""
         containers, login = _containers(session), session.account(self.account).login
-        release = partial(containers.hold, login, on=False)
+        release = partial(_release, session, login)
         undo = Undo(session.number, self.verb, f"{self.account}'s mail goes on", release)
         session.undos.append(undo)
+        session.show_command(session.by_hand.inside("postfix", "hold", "on", login))
         # A message that is on its way from queue to queue is not seen there, so once is not enough.
         held = poll(
             lambda: containers.hold(login, on=True) or None,
@@ -54,6 +59,10 @@ class Release(Step):
         """Return whose mail goes on."""
         return (self.account,)
 
+    def logs(self) -> Iterable[str]:
+        """Return who has the queue."""
+        return ("postfix",)
+
     def summary(self) -> str:
         """Say whose mail goes on."""
         return f"what {self.account} has on hold"
@@ -61,7 +70,13 @@ class Release(Step):
     def perform(self, session: Session) -> None:
         """Take it off hold."""
         login = session.account(self.account).login
-        _check(session, "release", _containers(session).hold(login, on=False))
+        _check(session, "release", _release(session, login))
+
+
+def _release(session: Session, login: str) -> tuple[str, ...]:
+    containers = _containers(session)
+    session.show_command(session.by_hand.inside("postfix", "hold", "off", login))
+    return containers.hold(login, on=False)
 
 
 def _check(session: Session, what: str, ids: tuple[str, ...]) -> None:

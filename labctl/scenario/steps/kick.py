@@ -21,6 +21,10 @@ class Kick(Step):
         """Return whose sessions are closed."""
         return (self.account,)
 
+    def logs(self) -> Iterable[str]:
+        """Return the servers that hold the sessions."""
+        return ("postfix", "dovecot")
+
     def summary(self) -> str:
         """Say whose sessions are closed."""
         return f"every open session of {self.account}"
@@ -29,6 +33,7 @@ class Kick(Step):
         """Close them, and see each of them end."""
         if session.containers is None:
             raise Skipped("needs the lab's own containers")
+        session.show_command(session.by_hand.labctl("user", "kick", self.account))
         imap, smtp = session.containers.kick(session.account(self.account).login)
         seen = f"{imap} of IMAP, {smtp} of SMTP closed"
         session.check("kick", expected="an open session", seen=seen, ok=imap + smtp > 0)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from labctl.errors import DeadlinePassed
+from labctl.events import Check
 from labctl.protocols.poll import poll
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
@@ -29,6 +31,16 @@ class Receive(Step):
         """Return the message that must arrive."""
         return self.message
 
+    def logs(self) -> Iterable[str]:
+        """Return who delivers."""
+        return ("postfix", "dovecot")
+
+    def further(self, session: Session) -> str:
+        """Return what shows where the message went, or from afar, what else arrived."""
+        if session.containers is None:
+            return session.by_hand.labctl("inbox", self.account)
+        return super().further(session)
+
     def summary(self) -> str:
         """Say who finds what."""
         return f"{self.account} finds {self.message}"
@@ -36,6 +48,7 @@ class Receive(Step):
     def perform(self, session: Session) -> None:
         """Look by IMAP until the deadline, then at the Maildir."""
         wanted = session.messages[self.message].message.message_id
+        self._show_commands(session, wanted)
         mailbox = session.mailbox(self.account)
         attempt: list[Event] = []
 
@@ -50,12 +63,23 @@ class Receive(Step):
                 what=f"{wanted} in the mailbox of {self.account}",
                 seconds=session.wait_seconds,
             )
+        except DeadlinePassed:
+            waited = f"none within {session.wait_seconds:g} s"
+            attempt.append(Check("imap", "the message", waited, ok=False))
+            raise
         finally:
             for event in attempt:
                 session.emit(event)
         if session.containers is not None:
             self._check_files(session, session.containers.mail_files(self.account, wanted))
         session.check("imap", expected="the message", seen=f"UID {uid}", ok=True)
+
+    def _show_commands(self, session: Session, wanted: str) -> None:
+        hands, account = session.by_hand, session.account(self.account)
+        session.show_command(hands.find(session.imap_service, account, wanted))
+        if session.containers is not None:
+            files = hands.inside("dovecot", "maildirs", "find", self.account, wanted)
+            session.show_command(files)
 
     @staticmethod
     def _check_files(session: Session, files: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """The verb `resend`."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from pydantic import Field
 from labctl.scenario.messages import compose, message_id
 from labctl.scenario.model import ACCEPTED, Expect, Name, Seconds, Step
 from labctl.scenario.session import Session
-from labctl.scenario.submission import transact
+from labctl.scenario.submission import further, people, transact
 
 
 class Resend(Step):
@@ -31,6 +32,14 @@ class Resend(Step):
     def refers_to(self) -> str | None:
         """Return the message that is sent again."""
         return self.message
+
+    def concerned(self, session: Session) -> Iterable[str]:
+        """Return sender and recipients."""
+        return people(session)
+
+    def further(self, session: Session) -> str:
+        """Return what tells why the reply was that."""
+        return further(session) or super().further(session)
 
     def summary(self) -> str:
         """Say which message goes out again."""

@@ -10,7 +10,7 @@ from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
 from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Seconds, Step
 from labctl.scenario.names import account_of
 from labctl.scenario.session import Session
-from labctl.scenario.submission import transact
+from labctl.scenario.submission import further, transact
 
 SERVICES = {"submission": "submission", "submissions": "submissions", "relay": "smtp"}
 
@@ -52,6 +52,10 @@ class Send(Step):
     def names(self) -> str | None:
         """Return what `as` says."""
         return self.name
+
+    def further(self, session: Session) -> str:
+        """Return what tells why the reply was that."""
+        return further(session) or super().further(session)
 
     def summary(self) -> str:
         """Say who writes to whom, and as whom if that differs."""

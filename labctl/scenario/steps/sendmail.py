@@ -34,6 +34,10 @@ class Sendmail(Step):
         named = (account_of(name) for name in (self.sender or "", self.to))
         return [name for name in named if name is not None]
 
+    def logs(self) -> Iterable[str]:
+        """Return who takes it, or does not."""
+        return ("postfix",)
+
     def summary(self) -> str:
         """Say who submits as whom."""
         given = () if self.sender is None else (f"-f {self.sender or '<>'}",)
@@ -49,9 +53,9 @@ class Sendmail(Step):
             arguments += ["-f", session.address(self.sender)]
         draft = Draft(recipient, (recipient,), "From a program", "Submitted by sendmail.\n")
         message = compose(message_id(f"step-{session.number}", session.run), draft)
-        status, text = session.containers.sendmail(
-            self.user, [*arguments, recipient], message.content.decode()
-        )
+        arguments += [recipient]
+        session.show_command(session.by_hand.sendmail(self.user, arguments, message))
+        status, text = session.containers.sendmail(self.user, arguments, message.content.decode())
         seen = text.strip()[:_SHOWN] or "nothing said"
         refused = status != 0 and _REFUSED in text
         met = refused if self.expect == "refused" else status == 0

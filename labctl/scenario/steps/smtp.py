@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from labctl.errors import ExpectationFailed
 from labctl.protocols.smtp import SmtpConnection
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
@@ -49,9 +48,14 @@ class Smtp(Step):
         again = f"session {self.session}" if self.session else "nobody"
         return f"{self.account or again} on {self.via}: {said}".removesuffix(": ")
 
+    def logs(self) -> Iterable[str]:
+        """Return who answers."""
+        return ("postfix",)
+
     def perform(self, session: Session) -> None:
         """Open the session or go on with it, and speak."""
         connection = session.left(self.session) if self.session else None
+        self._show_command(session, connection)
         connection = connection or self._opened(session)
         try:
             self._speak(session, connection)
@@ -61,6 +65,15 @@ class Smtp(Step):
             else:
                 connection.close()
 
+    def _show_command(self, session: Session, left: SmtpConnection | None) -> None:
+        """Tell the command that speaks the same; none where the session has heard lines before."""
+        if session.containers is None or not (left is None or left.fresh):
+            return
+        name, greet = (left.login, left.greeted) if left else (self.account, self.greet)
+        account = None if name is None else session.account(name)
+        hands, service = session.by_hand, SERVICES[self.via]
+        session.show_command(hands.dialogue(service, account, self.dialogue, greet=greet))
+
     def _opened(self, session: Session) -> SmtpConnection:
         connection = session.smtp(SERVICES[self.via], greet=self.greet)
         if self.account is not None:
@@ -68,7 +81,9 @@ class Smtp(Step):
             outcome = connection.sign_in(account.login, account.password)
             if not outcome.reply.ok:
                 connection.close()
-                raise ExpectationFailed(f"{self.account} cannot sign in: {outcome.reply}")
+                said = shorten(str(outcome.reply), _SHOWN, placeholder=" …")
+                what = f"the sign-in of {self.account}"
+                session.check(what, expected="accepted", seen=said, ok=False)
         return connection
 
     def _speak(self, session: Session, connection: SmtpConnection) -> None:

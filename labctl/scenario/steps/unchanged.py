@@ -1,5 +1,6 @@
 """The verb `unchanged`."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from labctl.scenario.model import Step
@@ -17,6 +18,10 @@ class Unchanged(Step):
 
     verb: ClassVar[str] = "unchanged"
 
+    def logs(self) -> Iterable[str]:
+        """Return who was restarted or reloaded."""
+        return ("postfix",)
+
     def summary(self) -> str:
         """Say what must be as it was."""
         return "Postfix: same process, same configuration, no reload"
@@ -30,6 +35,7 @@ class Unchanged(Step):
         """Compare with how it was."""
         if session.containers is None or session.fingerprint is None:
             raise Skipped("needs the lab's own containers")
+        session.show_command(session.by_hand.inside("postfix", "fingerprint"))
         now = session.containers.fingerprint()
         for name, before in session.fingerprint.items():
             seen = now.get(name, "none")
