@@ -33,6 +33,9 @@ prove: setup engine ## break a lab in many ways, and see a scenario notice each 
 bench-quick: dev-setup engine ## measure start, reset, scenario, memory and command start-up
 	@.venv/bin/python benchmarks/quick.py
 
+reference: dev-setup ## write the scenarios' JSON Schema and reference anew, from the models
+	@.venv/bin/python scripts/reference.py
+
 lock: dev-setup ## write requirements.lock and requirements-dev.lock anew
 	@.venv/bin/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
 	@.venv/bin/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --allow-unsafe --extra dev --output-file requirements-dev.lock pyproject.toml
@@ -46,4 +49,4 @@ dev-setup:
 engine: ## make sure that a Docker Engine answers
 	@scripts/engine
 
-.PHONY: help demo lab-up lab-down lab-reset scenario test lint prove bench-quick lock setup dev-setup engine
+.PHONY: help demo lab-up lab-down lab-reset scenario test lint prove bench-quick reference lock setup dev-setup engine

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A scenario begins. `at` is seconds since the epoch."""
+    """A scenario begins. `at` is seconds since the epoch; `why` is Markdown, for the room."""
 
     run: str
     scenario: str
@@ -34,6 +34,7 @@ class RunStarted:
     lab: str
     policy: str
     at: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,13 @@ class Clue:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What the speaker says, in Markdown."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
     """A step is over. `reason` says why it did not pass, or why it was skipped."""
 
@@ -153,6 +161,7 @@ Event = (
     | Check
     | Command
     | Clue
+    | Note
     | StepEnded
     | CaseEnded
     | RunEnded
@@ -168,6 +177,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "check": Check,
     "command": Command,
     "clue": Clue,
+    "note": Note,
     "step-ended": StepEnded,
     "case-ended": CaseEnded,
     "run-ended": RunEnded,

@@ -41,15 +41,18 @@ def _shipped(app: App) -> list[Path]:
 
 
 def _find(app: App, name: str) -> Path:
-    """Return the file of a scenario that is given by its name or its path."""
+    """Return the file of a scenario that is given by its name (`offboarding`, `tour/ldif`) or its
+    path.
+    """
+    folder = app.root / "scenarios"
+    named = {str(path.relative_to(folder))[:-5]: path for path in folder.rglob("*.yaml")}
+    if name in named:
+        return named[name]
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
-    for path in _shipped(app):
-        if path.stem == name:
-            return path
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [path.stem for path in _shipped(app)], n=1)
+    near = get_close_matches(name, sorted(named), n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "`labctl scenarios` lists them."
     raise UsageError(f"there is no scenario {name!r}", hint)
 
@@ -130,6 +133,7 @@ class _Run:
     verbose: int
 
     def perform(self, scenario: "Scenario") -> tuple[int, Path]:
+        from labctl.cli.presenter import presenter
         from labctl.report.jsonl import JsonlWriter
         from labctl.scenario.runner import run
         from labctl.scenario.session import Session, new_run_id
@@ -155,6 +159,7 @@ class _Run:
                 self.app.settings.wait_seconds,
                 self._containers(),
                 str(self.endpoints_file or ""),
+                presenter() if self.output == "text" else None,
             )
             return run(scenario, session).exit_code, transcript
 

@@ -62,7 +62,7 @@ def down(app: App, *, volumes: bool, every: bool) -> None:
 @verbose_option
 @pass_app
 def reset(app: App, *, verbose: bool) -> None:
-    """Put directory and mailboxes back to the seed; everything keeps running."""
+    """Put directory and mailboxes back to the seed, the policy in force; everything runs on."""
     with Progress(verbose=verbose) as progress:
         came = app.lab.reset(progress)
     click.echo(

@@ -1,10 +1,11 @@
 """What is asked of the lab's running containers, service by service."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labctl.errors import LabNotReady
 from labctl.lab.engine import Engine
@@ -192,6 +193,21 @@ class LabContainers:
         """Let a server run again, and see its own check pass within so many seconds."""
         mend(self, self._container(service), service, seconds)
 
+    def queue(self) -> Mapping[str, str]:
+        """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
+        rows = map(json.loads, self.execute("postfix", ["postqueue", "-j"]).splitlines())
+        return {row["queue_id"]: _waiting(row) for row in rows}
+
+    def log_lines(self, service: str, since: float) -> tuple[str, ...]:
+        """Return what a service has logged since then (seconds since the epoch)."""
+        from docker.errors import APIError
+
+        try:
+            lines: bytes = self._engine.client.api.logs(self.container_name(service), since=since)
+        except APIError as error:
+            raise LabNotReady(f"{service} has no log: {error.explanation}") from error
+        return tuple(lines.decode("utf-8", "backslashreplace").splitlines())
+
     def restart(self, service: str) -> None:
         """Start a server anew."""
         self._container(service).restart(timeout=2)
@@ -211,3 +227,9 @@ class LabContainers:
     def to_mend(self, service: str) -> str:
         """Return the command that does by hand what `mend` would do now."""
         return shlex.join(mended_by_hand(self._container(service), service))
+
+
+def _waiting(row: Mapping[str, Any]) -> str:
+    """Return a row of `postqueue -j` in words, see postqueue(1)."""
+    reasons = (each.get("delay_reason") for each in row["recipients"])
+    return ": ".join([row["queue_name"], *dict.fromkeys(filter(None, reasons))])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import ldap3
 from ldap3.core import exceptions as ldap
@@ -17,13 +17,14 @@ from ldap3.utils.dn import escape_rdn
 from labctl.endpoints import Attributes, Endpoints, Login
 from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
 from labctl.events import Change, Emit
+from labctl.protocols import ldif
 from labctl.protocols.tap import Tap
 
 TIMEOUT = 10  # seconds, to connect and for each answer
 
 PEOPLE = "(objectClass=tnPolicyAccount)"
 Via = Literal["ldaps", "starttls", "clear"]
-Values = Mapping[str, Sequence[str]]
+Values = Mapping[str, Sequence[str | bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,14 @@ ENABLE: PolicyChange = {"send_allowed": "TRUE", "status": "active"}
 OFFBOARD: PolicyChange = {"send_allowed": "FALSE", "status": "offboarded"}
 
 
-def policy_values(attributes: Attributes, change: PolicyChange) -> Values:
+def policy_record(dn: str, attributes: Attributes, change: PolicyChange) -> ldif.Modify:
     """Return a change of the policy by the names that the attributes have in a directory."""
     names = {"send_allowed": attributes.send_allowed, "status": attributes.status}
-    return {names[k]: [] if value is None else [value] for k, value in change.items()}
+    changes = (
+        ldif.Modification("replace", names[k], () if value is None else (value.encode(),))
+        for k, value in change.items()
+    )
+    return ldif.Modify(dn, tuple(changes))
 
 
 class Directory:
@@ -78,6 +83,7 @@ class Directory:
         self._tap = tap
         self.base_dn = base_dn
         self.attributes = attributes
+        self.answered = 0.0  # when it answered the last change, by time.monotonic()
 
     @classmethod
     def open(
@@ -167,7 +173,7 @@ class Directory:
 
     def set_policy(self, dn: str, change: PolicyChange) -> None:
         """Change policy attributes; raises ExpectationFailed when the directory refuses it."""
-        self.replace(dn, policy_values(self.attributes, change))
+        self.perform(policy_record(dn, self.attributes, change))
 
     def read(self, dn: str) -> Entry | None:
         """Return the entry with this DN, or None."""
@@ -197,6 +203,23 @@ class Directory:
         """Delete an entry; raises ExpectationFailed when the directory refuses it."""
         self._change("delete", dn)
 
+    def raw(self, dn: str) -> ldif.Values | None:
+        """Return the values of the entry with this DN as bytes, or None."""
+        rows = self._rows(dn, "(objectClass=*)", "BASE")
+        return {k: tuple(v) for k, v in rows[0]["raw_attributes"].items()} if rows else None
+
+    def perform(self, record: ldif.Record) -> None:
+        """Make a change; raises ExpectationFailed when the directory refuses it."""
+        match record:
+            case ldif.Add(dn, values):
+                self.add(dn, values)
+            case ldif.Delete(dn):
+                self.delete(dn)
+            case ldif.Modify(dn, modifications):
+                self._change("modify", dn, _by_attribute(modifications))
+            case ldif.Rename(dn, rdn, delete_old, superior):
+                self._change("modify_dn", dn, rdn, delete_old, superior)
+
     def _change(self, verb: str, dn: str, *arguments: object) -> None:
         connection = self._connection
         begun = time.monotonic()
@@ -204,13 +227,22 @@ class Directory:
             getattr(connection, verb)(dn, *arguments)
         except ldap.LDAPException as error:
             raise _translated(error, f"{verb} {dn}") from error
-        seconds = time.monotonic() - begun
+        self.answered = time.monotonic()
+        seconds = self.answered - begun
         lines = operation_to_ldif(connection.request["type"], connection.request)
         self._tap.emit(Change(_without_passwords(lines), seconds))
 
     def _search(
         self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
     ) -> list[Entry]:
+        return [
+            Entry(row["dn"], {name: _texts(raw) for name, raw in row["raw_attributes"].items()})
+            for row in self._rows(base, query, scope)
+        ]
+
+    def _rows(
+        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+    ) -> list[dict[str, Any]]:
         connection = self._connection
         try:
             connection.search(base, query, scope, attributes=["*"])
@@ -218,11 +250,7 @@ class Directory:
             return []
         except ldap.LDAPException as error:
             raise _translated(error, f"search {query} below {base}") from error
-        return [
-            Entry(row["dn"], {name: _texts(raw) for name, raw in row["raw_attributes"].items()})
-            for row in connection.response or ()
-            if row["type"] == "searchResEntry"
-        ]
+        return [row for row in connection.response or () if row["type"] == "searchResEntry"]
 
     def close(self) -> None:
         """Unbind."""
@@ -241,12 +269,36 @@ class Directory:
         self.close()
 
 
+def _by_attribute(modifications: Sequence[ldif.Modification]) -> dict[str, list[Any]]:
+    """Return modifications as ldap3 takes them: those of an attribute stay in their order."""
+    changes: dict[str, list[Any]] = {}
+    for each in modifications:
+        operation = _OPERATIONS[each.operation]
+        changes.setdefault(each.attribute, []).append((operation, list(each.values)))
+    return changes
+
+
+_OPERATIONS = {
+    "add": ldap3.MODIFY_ADD,
+    "delete": ldap3.MODIFY_DELETE,
+    "replace": ldap3.MODIFY_REPLACE,
+}
+
+
 def _texts(raw: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(value.decode("utf-8", "backslashreplace") for value in raw)
 
 
 def _without_passwords(lines: Sequence[str]) -> str:
-    shown = ["userPassword: ***" if x.lower().startswith("userpassword:") else x for x in lines]
+    """Return the lines of an LDIF record, what stands in a password, folded or not, as `***`."""
+    shown: list[str] = []
+    secret = False
+    for line in lines:
+        secret = line.lower().startswith("userpassword:") or (secret and line.startswith(" "))
+        if not secret:
+            shown.append(line)
+        elif not line.startswith(" "):
+            shown.append("userPassword: ***")
     return "\n".join(shown).strip()
 
 

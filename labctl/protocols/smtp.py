@@ -98,10 +98,10 @@ class Envelope:
 class _TappedSmtp(smtplib.SMTP):
     """smtplib's client with the tap at its socket."""
 
-    def __init__(self, tap: Tap, context: ssl.SSLContext | None) -> None:
+    def __init__(self, tap: Tap, context: ssl.SSLContext | None, client: str | None = None) -> None:
         self.tap = tap
         self._context = context
-        super().__init__(timeout=TIMEOUT)
+        super().__init__(local_hostname=client, timeout=TIMEOUT)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         sock = super()._get_socket(host, port, timeout)  # type: ignore[misc]
@@ -156,23 +156,30 @@ class SmtpConnection:
         context: ssl.SSLContext,
         emit: Emit,
         greet: bool = True,
+        client: str | None = None,
     ) -> Self:
         """Connect, greet and begin TLS as the endpoint wants it; without `greet` only connect.
+        `client` is the name to give with EHLO (RFC 5321 §4.1.1.1), this host's if it is None.
 
         Raises LabNotReady when nothing answers there, or not as an SMTP server would.
         """
-        client = _TappedSmtp(Tap(peer, emit), context if endpoint.tls == "tls" else None)
+        smtp = _TappedSmtp(Tap(peer, emit), context if endpoint.tls == "tls" else None, client)
         try:
-            _connect(client, endpoint)
+            _connect(smtp, endpoint)
             if greet:
-                _greet(client, endpoint, context)
+                _greet(smtp, endpoint, context)
         except (OSError, smtplib.SMTPException) as error:
-            client.close()
+            smtp.close()
             raise LabNotReady(
                 f"{peer} at {endpoint} does not answer: {error}",
                 "Look at `labctl status`; bring the lab up with `labctl up`.",
             ) from error
-        return cls(client, greeted=greet)
+        return cls(smtp, greeted=greet)
+
+    @property
+    def client(self) -> str:
+        """The name that it gives with EHLO."""
+        return str(self._client.local_hostname)
 
     @property
     def fresh(self) -> bool:
@@ -208,16 +215,25 @@ class SmtpConnection:
             self.close()
         return outcome
 
+    def address(self, envelope: Envelope) -> Outcome:
+        """Go as far as the reply to the last recipient; `reset` before what comes next."""
+        outcome = self._command(Stage.MAIL, "MAIL", f"FROM:<{envelope.sender}>")
+        for recipient in envelope.recipients:
+            if not outcome.reply.ok:
+                break
+            outcome = self._command(Stage.RCPT, "RCPT", f"TO:<{recipient}>")
+        return outcome
+
+    def reset(self) -> None:
+        """Forget the transaction that was begun."""
+        self._command(Stage.MAIL, "RSET")
+
     def _transact(self, envelope: Envelope, content: bytes) -> Outcome:
         outcome = self._announced(envelope)
         return self._content(content) if outcome.reply.ok else outcome
 
     def _announced(self, envelope: Envelope) -> Outcome:
-        outcome = self._command(Stage.MAIL, "MAIL", f"FROM:<{envelope.sender}>")
-        for recipient in envelope.recipients:
-            if not outcome.reply.ok:
-                return outcome
-            outcome = self._command(Stage.RCPT, "RCPT", f"TO:<{recipient}>")
+        outcome = self.address(envelope)
         return self._command(Stage.DATA, "DATA") if outcome.reply.ok else outcome
 
     def _content(self, content: bytes) -> Outcome:

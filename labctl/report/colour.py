@@ -14,6 +14,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from labctl.report.ink import INDENT, LABEL, Row
+from labctl.report.wording import flowing
 
 _NARROWEST: Final = 40  # below, labels would leave no room: the terminal itself breaks the lines
 _WIDEST: Final = 112  # longer lines are hard to follow on a projector
@@ -69,6 +70,12 @@ class Colour:
         else:
             self._print(Text.assemble(heading, " " * room, about))
         self._print(Text("─" * self.width, "dim"))
+
+    def prose(self, text: str, indent: int = 0) -> None:
+        """Write a text for the room, its paragraphs filled to the width."""
+        for paragraph in flowing(text):
+            for part in self._wrapped(paragraph, self.width - indent) or [""]:
+                self._print(Text(f"{'':{indent}}{part}", "italic"))
 
     def row(self, row: Row) -> None:
         """Write the line of a step, shortened to the width."""

@@ -1,12 +1,14 @@
 """Puts lines on paper: what a view writes with, and the plain kind for pipes and files.
 
 Plain text holds no escapes, does not ask how wide anything is and cuts nothing; columns line up
-where the text lets them. Callers pass only `visible` text. The other kind is `colour`.
+where the text lets them. Callers pass only `visible` text, prose aside. The other kind is `colour`.
 """
 
 import os
 from dataclasses import dataclass
 from typing import Final, Protocol, TextIO
+
+from labctl.report.wording import lines
 
 _WIDTH: Final = 100  # where durations end, unless the text is longer
 _BODY: Final = 38
@@ -42,6 +44,9 @@ class Ink(Protocol):
     def title(self, text: str, meta: str) -> None:
         """Write a heading, and what it is about at the right."""
 
+    def prose(self, text: str, indent: int = 0) -> None:
+        """Write a text for the room, in Markdown, which may have several lines."""
+
     def row(self, row: Row) -> None:
         """Write the line of a step."""
 
@@ -67,6 +72,11 @@ class Plain:
     def title(self, text: str, meta: str) -> None:
         """Write a heading, and what it is about at the right."""
         self._line(text, f"  {meta}")
+
+    def prose(self, text: str, indent: int = 0) -> None:
+        """Write a text for the room as it was written."""
+        for line in lines(text):
+            self._line(f"{'':{indent}}{line}")
 
     def row(self, row: Row) -> None:
         """Write the line of a step, its columns padded and never cut."""

@@ -16,6 +16,7 @@ from labctl.events import (
     Clue,
     Command,
     Event,
+    Note,
     RunEnded,
     RunStarted,
     StepEnded,
@@ -24,7 +25,7 @@ from labctl.events import (
 )
 from labctl.report.wording import INTERRUPTED, count
 
-Happening = Wire | Change | Check | Command | Clue
+Happening = Wire | Change | Check | Command | Clue | Note
 LAST = 20
 """How many lines of the wire a view shows that does not show it whole."""
 
@@ -88,6 +89,11 @@ class Step:
     def clues(self) -> list[Clue]:
         """What helps to understand why it did not pass."""
         return [event for event in self.happened if isinstance(event, Clue)]
+
+    @property
+    def notes(self) -> list[Note]:
+        """What the speaker says."""
+        return [event for event in self.happened if isinstance(event, Note)]
 
     @property
     def seen(self) -> str:
@@ -220,7 +226,7 @@ class Gathering:
                 self._case, self._first = event, len(self._steps)
             case CaseEnded():
                 self.close_case(event)
-            case Wire() | Change() | Check() | Command() | Clue():
+            case Wire() | Change() | Check() | Command() | Clue() | Note():
                 self._happened.append(event)
         return None
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from labctl.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted, StepStarted, Wire
-from labctl.report.ink import Row, ink_for
+from labctl.report.ink import INDENT, Row, ink_for
 from labctl.report.run import Case, Gathering, Run, Step
 from labctl.report.wording import INTERRUPTED, MARKS, lines, milliseconds, visible, wire_mark
 
@@ -76,6 +76,8 @@ class Terminal:
         self._fresh = False
         meta = f"lab {run.lab} · policy {run.policy} · run {run.run}"
         self._ink.title(visible(run.title or run.scenario), visible(meta))
+        if run.why:
+            self._ink.prose(run.why)
         self._ink.blank()
         self._gathering = Gathering(run)
 
@@ -118,6 +120,9 @@ class Terminal:
     def _step(self, step: Step) -> None:
         row = _row(step, step.outcome)
         self._ink.row(row)
+        for note in step.notes:
+            if note.text != step.started.summary:  # which has told it already
+                self._ink.prose(note.text, INDENT)
         for label, text, style in self._details(step):
             quiet = row.quiet and style != "command"
             self._ink.detail(label, text, "quiet" if quiet else style)

@@ -1,5 +1,6 @@
 """The words, marks and escapes that all views share."""
 
+import re
 from typing import Final
 
 INTERRUPTED: Final = "interrupted"
@@ -16,6 +17,7 @@ MARKS: Final = {
 }
 """The mark before each word; the word is always there too, so colour and glyph stay optional."""
 
+_BLOCK = re.compile(r"\s|[-*+]\s|[>#|]|```|~~~|\d+[.)]\s")  # what begins a line of its own
 _WIRE_MARKS = {"->": " ->", "<-": "<- "}
 
 
@@ -37,6 +39,17 @@ def _escape(char: str) -> str:
 def lines(text: str) -> list[str]:
     """Return the lines of `text`, each of them `visible`; only a line feed ends a line."""
     return [visible(line) for line in text.removesuffix("\n").split("\n")]
+
+
+def flowing(text: str) -> list[str]:
+    """Return the lines of a Markdown text, each `visible`, those of a paragraph joined into one."""
+    result: list[str] = []
+    for line in lines(text):
+        if result and result[-1] and line and not _BLOCK.match(line):
+            result[-1] += f" {line}"
+        else:
+            result.append(line)
+    return result
 
 
 def wire_mark(mark: str) -> str:

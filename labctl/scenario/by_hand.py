@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labctl.endpoints import Account, Endpoints
-from labctl.protocols.directory import PolicyChange, Values, Via, policy_values
+from labctl.protocols.directory import PolicyChange, Via, policy_record
+from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename
 from labctl.scenario.messages import Message, Sent
 from labctl.scenario.names import PROGRAMS
 from labctl.scenario.wire import passwords
@@ -26,7 +27,7 @@ _CA = "/run/secrets/ca.pem"
 _SWAKS_TLS = {"starttls": ["-tls"], "tls": ["--tls-on-connect"], "none": []}
 _SMTP = {"smtp": 25, "submission": 587, "submissions": 465}
 _SPOKEN = {"smtp": "relay", "submission": "submission", "submissions": "submissions"}
-_SAFE = re.compile(r"(?:[\x21-\x39\x3b\x3d-\x7e][\x20-\x7e]*)?(?<! )")  # RFC 2849, SAFE-STRING
+_SAFE = re.compile(rb"(?:[\x21-\x39\x3b\x3d-\x7e][\x20-\x7e]*)?(?<! )")  # RFC 2849, SAFE-STRING
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,14 @@ class ByHand:
     def change_policy(self, dn: str, change: PolicyChange) -> str:
         """Return what changes an account's policy attributes, as the policy-admin."""
         admin = self.endpoints.policy_admin
-        ldif = ldif_to_replace(dn, policy_values(self.endpoints.attributes, change))
-        return self.ldap("ldapmodify", "policy-admin", admin.name if admin else "", ldif=ldif)
+        record = policy_record(dn, self.endpoints.attributes, change)
+        return self.change("policy-admin", admin.name if admin else "", record)
+
+    def change(self, who: str, dn: str, record: Record, *, via: Via | None = None) -> str:
+        """Return what makes a change in the directory, bound as somebody whose DN is given, or is
+        empty for a stranger.
+        """
+        return self.ldap("ldapmodify", who, dn, via=via, ldif=ldif_of(record))
 
     def dialogue(
         self, service: str, account: Account | None, lines: Sequence[str], *, greet: bool
@@ -177,29 +184,36 @@ def _quoted(line: str) -> str:
     return f'"{line[:-1]}$new"' if line.endswith(_ASKED) else shlex.quote(line)
 
 
-def ldif_to_replace(dn: str, values: Values) -> list[str]:
-    """Return the LDIF (RFC 2849) that gives attributes exactly these values, without passwords."""
-    lines = [ldif_line("dn", dn), "changetype: modify"]
-    for name, given in values.items():
-        lines += [f"replace: {name}", *(_unless_secret(name, value) for value in given), "-"]
-    return lines[:-1]
+def ldif_of(record: Record) -> list[str]:
+    """Return a change record as LDIF (RFC 2849), without passwords."""
+    head = ldif_line("dn", record.dn)
+    match record:
+        case Add(values=values):
+            entry = [_value(name, each) for name, given in values.items() for each in given]
+            return [head, "changetype: add", *entry]
+        case Modify(modifications=modifications):
+            changes = [line for each in modifications for line in _modification(each)]
+            return [head, "changetype: modify", *changes[:-1]]
+        case Delete():
+            return [head, "changetype: delete"]
+        case Rename(new_rdn=rdn, delete_old=old, new_superior=superior):
+            lines = [head, "changetype: modrdn", ldif_line("newrdn", rdn), f"deleteoldrdn: {old:d}"]
+            return lines if superior is None else [*lines, ldif_line("newsuperior", superior)]
 
 
-def ldif_to_add(dn: str, values: Values) -> list[str]:
-    """Return the LDIF of an entry, without passwords."""
-    return [
-        ldif_line("dn", dn),
-        *(_unless_secret(name, value) for name, given in values.items() for value in given),
-    ]
+def _modification(change: Modification) -> list[str]:
+    values = [_value(change.attribute, each) for each in change.values]
+    return [f"{change.operation}: {change.attribute}", *values, "-"]
 
 
-def _unless_secret(name: str, value: str) -> str:
+def _value(name: str, value: str | bytes) -> str:
     hidden = name.partition(";")[0].lower() == _HIDDEN.lower()
     return f"{name}: {_ASKED}" if hidden else ldif_line(name, value)
 
 
-def ldif_line(name: str, value: str) -> str:
+def ldif_line(name: str, value: str | bytes) -> str:
     """Return an attribute with a value, in base64 where LDIF wants it."""
-    if _SAFE.fullmatch(value):
-        return f"{name}: {value}"
-    return f"{name}:: {base64.b64encode(value.encode()).decode()}"
+    data = value.encode() if isinstance(value, str) else value
+    if _SAFE.fullmatch(data):
+        return f"{name}: {data.decode()}"
+    return f"{name}:: {base64.b64encode(data).decode()}"

@@ -8,7 +8,7 @@ leave out.
 
 import re
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,11 +21,15 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([a-z][a-z0-9_]*)\}|[{}]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: where it stands, its own keys, and the values with their places."""
+    """A row of the table: where it stands, its own keys, and the values with their places.
+
+    With one that is not `sound` the steps cannot be written out.
+    """
 
     path: Path_
     own: dict[str, Any]
     values: dict[str, tuple[Any, Path_]]
+    sound: bool = True
 
     @property
     def differs(self) -> bool:
@@ -47,7 +51,7 @@ def rows(document: Document) -> list[Row]:
         found.append(Row(path, own, defaults | _values(said, path)))
     used = dict(_used(document, document.data.get("steps"), ("steps",)))
     _check_keys(document, found, defaults, used)
-    return found
+    return [replace(row, sound=_check_values(document, row, used)) for row in found]
 
 
 def written_out(document: Document, row: Row, profile: str) -> Document:
@@ -106,23 +110,29 @@ def _check_keys(
     for row in found:
         for key in sorted((set(used) & known) - set(row.values)):
             document.problem(document.place(row.path), f"the key {key!r} is missing")
-        for key, (value, path) in row.values.items():
-            _check_value(document, value, path)
-            if key not in used:
-                text = f"no step uses the key {key!r}{nearest(key, sorted(used))}"
-                document.problem(document.place(path, key=True), text)
 
 
-def _check_value(document: Document, value: Any, path: Path_) -> None:
+def _check_values(document: Document, row: Row, used: Mapping[str, Path_]) -> bool:
+    """Note what is wrong with a row's values; say whether the steps can be written out with it."""
+    for key in sorted(set(row.values) - set(used)):
+        text = f"no step uses the key {key!r}{nearest(key, sorted(used))}"
+        document.problem(document.place(row.values[key][1], key=True), text)
+    usable = [_check_value(document, *row.values[key]) for key in row.values]
+    return set(used) <= set(row.values) and all(usable)
+
+
+def _check_value(document: Document, value: Any, path: Path_) -> bool:
     if isinstance(value, list):
-        for i, item in enumerate(value):
-            _check_value(document, item, (*path, i))
-    elif _by_profile(value):
-        for profile in PROFILES:
-            _check_value(document, value[profile], (*path, profile))
-    elif isinstance(value, dict):
+        found = [_check_value(document, item, (*path, i)) for i, item in enumerate(value)]
+        return all(found)
+    if _by_profile(value):
+        found = [_check_value(document, value[key], (*path, key)) for key in PROFILES]
+        return all(found)
+    if isinstance(value, dict):
         text = "a value is text, a list, or a mapping of both profiles: hardened and baseline"
         document.problem(document.place(path), text)
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,7 @@ class _Expansion:
 
     def of(self, value: Any, source: Path_, target: Path_) -> Any:
         """Return the value that stands at `source`, as it is to stand at `target`."""
-        if _by_profile(value):
+        if _by_profile(value) and source[0] != "steps":
             return self.of(value[self.profile], (*source, self.profile), target)
         if isinstance(value, dict):
             return {
@@ -164,7 +174,7 @@ class _Expansion:
         return result
 
     def _source(self, item: Any, source: Path_) -> Path_:
-        if _by_profile(item):
+        if _by_profile(item) and source[0] != "steps":
             return self._source(item[self.profile], (*source, self.profile))
         whole = _BRACES.fullmatch(item) if isinstance(item, str) and source[0] == "steps" else None
         if whole and whole[1] in self.row.values:

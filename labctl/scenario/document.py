@@ -103,6 +103,8 @@ def _mapping(document: Document, node: MappingNode, path: Path_) -> dict[str, An
             continue
         document.keys[(*path, key)] = _place(key_node)
         result[key] = _value(document, value_node, (*path, key))
+        if value_node.start_mark.index == value_node.end_mark.index:  # nothing stands there
+            document.values[(*path, key)] = _place(key_node)
     return result
 
 

@@ -1,13 +1,19 @@
 """How a scenario names who binds to the directory, entries, attributes; and putting them back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
 from functools import partial
+from typing import Literal
 
 from labctl.endpoints import Endpoints, Login, Secret
-from labctl.protocols.directory import Directory, Entry
+from labctl.errors import ExpectationFailed
+from labctl.protocols.directory import Directory
+from labctl.protocols.ldif import Modify, Record, Values
+from labctl.protocols.restoring import restore
 from labctl.scenario.names import PROGRAMS, STRANGER
 from labctl.scenario.session import Session, Skipped, Undo
+
+NO_RIGHTS = "insufficientAccessRights"  # RFC 4511 §4.1.9
+Answer = Literal["allowed", "refused"]
 
 
 def login_of(session: Session, who: str) -> Login:
@@ -17,7 +23,11 @@ def login_of(session: Session, who: str) -> Login:
         return Login("", Secret(""))
     if who not in PROGRAMS:
         return Login(f"uid={who},ou=users,{endpoints.base_dn}", session.account(who).password)
-    login = {**endpoints.service_accounts, "policy-admin": endpoints.policy_admin}.get(who)
+    admins = {
+        "policy-admin": endpoints.policy_admin,
+        "directory-admin": endpoints.directory_admin,
+    }
+    login = {**endpoints.service_accounts, **admins}.get(who)
     if login is None:
         raise Skipped(f"the endpoints have no account {who!r}")
     return login
@@ -37,51 +47,53 @@ def attribute_of(endpoints: Endpoints, name: str) -> str:
     return {"send_allowed": own.send_allowed, "status": own.status}.get(name, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """An entry as it was (None: it was not there), and the attributes to put back (None: all)."""
+def put_back_later(session: Session, verb: str, record: Record) -> Undo:
+    """Let the end of the run take back a change that is about to be made: the entry becomes what
+    the directory's administrator, or where only the policy changes the policy-admin, sees now.
 
-    dn: str
-    entry: Entry | None
-    names: tuple[str, ...] | None
-
-    def restore(self, admin: Directory) -> None:
-        """Make the entry what it was; does nothing where it still is."""
-        now = admin.read(self.dn)
-        if self.entry is None:
-            if now is not None:
-                admin.delete(self.dn)
-        elif now is None:
-            admin.add(self.dn, self.entry.values)
-        elif differing := self._differing(self.entry, now):
-            admin.replace(self.dn, differing)
-
-    def _differing(self, before: Entry, now: Entry) -> Mapping[str, tuple[str, ...]]:
-        names = before.values if self.names is None else self.names
-        return {
-            name: before.values.get(name, ())
-            for name in names
-            if set(before.values.get(name, ())) != set(now.values.get(name, ()))
-        }
-
-
-def put_back_later(session: Session, verb: str, dn: str, names: tuple[str, ...] | None) -> Undo:
-    """Let the end of the run make an entry what the directory's administrator sees now.
-
-    Raises Skipped where the endpoints name no administrator: then nothing could be put back.
+    Raises Skipped where the endpoints name nobody who could.
     """
     endpoints = session.endpoints
-    if endpoints.directory_admin is None:
+    admin = endpoints.directory_admin or (
+        endpoints.policy_admin if _only_the_policy(endpoints, record) else None
+    )
+    if admin is None:
         raise Skipped("needs directory_admin among the endpoints, to put things back")
-    with Directory.open(endpoints, endpoints.directory_admin, emit=lambda _: None) as admin:
-        before = _Before(dn, admin.read(dn), names)
-    action = partial(_restore, session, before)
-    undo = Undo(session.number, verb, f"{dn} as before", action)
+    with Directory.open(endpoints, admin, emit=lambda _: None) as directory:
+        before = directory.raw(record.dn)
+    action = partial(_restore, session, admin, record, before)
+    undo = Undo(session.number, verb, f"{record.dn} as before", action)
     session.undos.append(undo)
     return undo
 
 
-def _restore(session: Session, before: _Before) -> None:
-    endpoints = session.endpoints
-    with Directory.open(endpoints, endpoints.directory_admin, emit=session.emit) as admin:
-        before.restore(admin)
+def _only_the_policy(endpoints: Endpoints, record: Record) -> bool:
+    own = endpoints.attributes
+    policy = {own.send_allowed.lower(), own.status.lower()}
+    return (
+        isinstance(record, Modify)
+        and {each.attribute.lower() for each in record.modifications} <= policy
+    )
+
+
+def _restore(session: Session, admin: Login, record: Record, before: Values | None) -> None:
+    with Directory.open(session.endpoints, admin, emit=session.emit) as directory:
+        restore(directory, record, before)
+
+
+def reason_of(refusal: ExpectationFailed) -> str:
+    """Return why the directory refuses, without what."""
+    return refusal.what.rpartition(" is refused: ")[2]
+
+
+def check_answer(session: Session, who: str, expect: Answer, why: str, refusal: str | None) -> None:
+    """Hold the directory's answer (None: no refusal) against the expected one; a refusal must fit
+    the pattern `why`.
+    """
+    refused = refusal is not None and re.search(why, refusal) is not None
+    session.check(
+        who,
+        expected=f"{expect} {why}".strip(),
+        seen="allowed" if refusal is None else f"refused: {refusal}",
+        ok=refusal is None if expect == "allowed" else refused,
+    )

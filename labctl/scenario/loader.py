@@ -13,25 +13,42 @@ from labctl.errors import InvalidScenario
 from labctl.scenario.cases import PROFILES, Row, rows, written_out
 from labctl.scenario.document import Document, Path_, nearest, read_document
 from labctl.scenario.model import Case, Line, Name, Needs, Profile, Scenario, Step, Strict
+from labctl.scenario.needs import spelt_out
 from labctl.scenario.references import check_references
 from labctl.scenario.steps import TABLE
 from labctl.scenario.validation import report
 
 
-class _Header(Strict):
-    title: Line
-    why: str = ""
-    accounts: tuple[Name, ...]
-    needs: Needs = Needs()
-    defaults: Mapping[str, Any] = Field(default_factory=dict)
-    cases: list[Any] | None = None
-    steps: list[Any]
+class Header(Strict):
+    """What stands at the top of a scenario file."""
+
+    title: Line = Field(description="what it is called, on one line")
+    why: str = Field("", description="what it shows, in Markdown: read out before the first step")
+    accounts: tuple[Name, ...] = Field(
+        description="the accounts it uses: the stack must have them, and steps name no others"
+    )
+    needs: Needs = Field(
+        Needs(), description="what the stack must have; without it all is skipped, with the reason"
+    )
+    defaults: Mapping[str, Any] = Field(
+        default_factory=dict, description="what cases leave out, see [Cases](#cases)"
+    )
+    cases: list[Any] = Field(
+        default_factory=list, description="a table of values over the steps, see [Cases](#cases)"
+    )
+    steps: list[Any] = Field(
+        description="what happens, in order; the first step that does not pass ends the story"
+    )
 
 
-class _Case(Strict):
-    name: Annotated[Line, Field(min_length=1)]
-    needs: Needs = Needs()
-    open: Profile | None = None
+class CaseHeader(Strict):
+    """What stands in a case beside its values."""
+
+    name: Annotated[Line, Field(min_length=1)] = Field(description="what it is called, for itself")
+    needs: Needs = Field(Needs(), description="what the stack must have; else it is skipped")
+    open: Profile | None = Field(
+        None, description="the profile on which a way around the policy is known to be open here"
+    )
 
 
 def load(path: Path) -> Scenario:
@@ -40,9 +57,9 @@ def load(path: Path) -> Scenario:
     if document.unreadable:
         raise _invalid(document)
     header = _header(document)
-    tabled = header is not None and header.cases is not None
-    cases = _cases(document) if tabled else ()
-    steps = () if tabled or not isinstance(document.data, dict) else _checked_steps(document)
+    told = document.data if isinstance(document.data, dict) else {}
+    cases = _cases(document) if "cases" in told else ()
+    steps = _checked_steps(document) if told and "cases" not in told else ()
     if document.problems or header is None:
         raise _invalid(document)
     return Scenario(
@@ -81,43 +98,50 @@ def _line_order(problem: str) -> tuple[int, ...]:
     return tuple(int(part) for part in problem.split(": ", maxsplit=1)[0].rsplit(":", 2)[1:])
 
 
-def _header(document: Document) -> _Header | None:
-    if not isinstance(document.data, dict):
+def _header(document: Document) -> Header | None:
+    data = document.data
+    if not isinstance(data, dict):
         document.problem((1, 1), "a scenario is a mapping with title, accounts and steps")
         return None
+    if "needs" in data:
+        data = {**data, "needs": spelt_out(document, ("needs",), data["needs"])}
+    if "defaults" in data and "cases" not in data:
+        place = document.place(("defaults",), key=True)
+        document.problem(place, "there are defaults, but no cases that could leave anything out")
     try:
-        header = _Header.model_validate(document.data)
+        header = Header.model_validate(data)
     except ValidationError as error:
-        report(document, (), error, _Header)
+        report(document, (), error, Header)
         return None
-    if not header.steps:
-        document.problem(document.place(("steps",)), "there is no step: nothing would be checked")
+    for key, one in (("steps", "step"), ("cases", "case")):
+        if key in data and not data[key]:
+            document.problem(document.place((key,)), f"there is no {one}: nothing would be checked")
     return header
 
 
 def _cases(document: Document) -> tuple[Case, ...]:
-    found = rows(document)
-    if not found:
-        document.problem(document.place(("cases",)), "there is no case: nothing would be checked")
-    if document.problems:  # the steps could not be written out in full
-        return ()
     names: dict[str, Path_] = {}
-    return tuple(case for row in found if (case := _case(document, row, names)) is not None)
+    found = (_case(document, row, names) for row in rows(document))
+    return tuple(case for case in found if case is not None)
 
 
 def _case(document: Document, row: Row, names: dict[str, Path_]) -> Case | None:
+    profiles = PROFILES if row.differs else PROFILES[:1]
+    wanted = profiles if row.sound else ()
+    steps = {profile: _steps_of(document, row, profile) for profile in wanted}
+    given = row.own
+    if "needs" in given:
+        given = {**given, "needs": spelt_out(document, (*row.path, "needs"), given["needs"])}
     try:
-        own = _Case.model_validate(row.own)
+        own = CaseHeader.model_validate(given)
     except ValidationError as error:
-        report(document, row.path, error, _Case)
+        report(document, row.path, error, CaseHeader)
         return None
     if own.name in names:
         line = document.place(names[own.name])[0]
         text = f"the name {own.name!r} is already taken, on line {line}"
         document.problem(document.place((*row.path, "name")), text)
     names.setdefault(own.name, row.path)
-    profiles = PROFILES if row.differs else PROFILES[:1]
-    steps = {profile: _steps_of(document, row, profile) for profile in profiles}
     return Case(own.name, own.needs, own.open, steps)
 
 
@@ -154,8 +178,11 @@ def _step(document: Document, path: Path_, item: Any) -> Step | None:
         text = f"unknown step {verb!r}{nearest(verb, TABLE)}"
         document.problem(document.place((*path, verb), key=True), text)
         return None
+    given = {} if given is None else given
+    if kind.short is not None and not isinstance(given, dict):
+        given = {kind.short: given}
     try:
-        return kind.model_validate({} if given is None else given)
+        return kind.model_validate(given)
     except ValidationError as error:
         report(document, (*path, verb), error, kind)
         return None

@@ -1,5 +1,7 @@
 """Messages of a run: each has a name, and a Message-ID that belongs to this run alone."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -64,3 +66,45 @@ class Sent:
     message: Message
     envelope: Envelope
     route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a message that was sent is found in Postfix's queue and in what servers log.
+
+    `at` is when it was sent, in seconds since the epoch, `client` the name that its SMTP session
+    gave with EHLO, `queue_id` "" where Postfix did not take it.
+    """
+
+    message_id: str
+    sender: str
+    client: str
+    at: float
+    queue_id: str
+
+    def own(self, lines: Iterable[str]) -> list[str]:
+        """Return the lines of a log that this message caused, and no others: those with its
+        Message-ID or a queue id that it had, and those of a refusal, which may have neither, with
+        the name of its session and its sender.
+        """
+        given = list(lines)
+        ids = {self.queue_id} - {""}
+        ids |= {match[1] for line in given if (match := self._named(line))}
+        refused = f" from=<{self.sender}> ", f" helo=<{self.client}>"
+        return [
+            line
+            for line in given
+            if self.message_id in line
+            or any(f" {queue_id}: " in line for queue_id in ids)
+            or all(part in line for part in refused)
+        ]
+
+    def _named(self, line: str) -> re.Match[str] | None:
+        """Find the queue id in the line with which Postfix tells a Message-ID."""
+        return re.search(rf" ([0-9A-Za-z]+): message-id={re.escape(self.message_id)}", line)
+
+
+def queue_id_of(reply: str) -> str:
+    """Return the queue id that Postfix names when it takes a message, or "" (`queued as 4C1…`)."""
+    found = re.search(r"\bqueued as ([0-9A-Za-z]+)", reply)
+    return found[1] if found else ""

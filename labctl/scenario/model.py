@@ -7,20 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+)
 
+from labctl.endpoints import SERVICES, Endpoints
 from labctl.protocols.smtp import Outcome, Stage
 
 if TYPE_CHECKING:
     from labctl.scenario.session import Session
 
-_REPLY = re.compile(r"[2-5]\d\d(?: [245]\.\d{1,3}\.\d{1,3})?")
+_REPLY = re.compile(r"[2-5][0-9]{2}(?: [245]\.[0-9]{1,3}\.[0-9]{1,3})?")
 
 
 class Strict(BaseModel):
     """Base of all models here: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _reply(value: str) -> str:
@@ -41,19 +50,32 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Line = Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=998)]
-Seconds = Annotated[float, Field(gt=0, le=600)]
-ReplyText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_reply)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
+# The titles are the words by which docs/scenarios.md calls these types.
+Name = Annotated[str, Field(title="name", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Line = Annotated[str, Field(title="line", pattern=r"^[^\r\n]*$", max_length=998)]
+ReplyText = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(_reply),
+    WithJsonSchema(
+        {
+            "title": "reply",
+            "anyOf": [
+                {"type": "integer", "minimum": 200, "maximum": 599},
+                {"type": "string", "pattern": f"^{_REPLY.pattern}$"},
+            ],
+        }
+    ),
+]
+Pattern = Annotated[str, AfterValidator(_pattern), Field(title="regular expression")]
 
 
 class Expect(Strict):
     """The reply that must come, and the stage at which it must."""
 
-    stage: Stage
-    reply: ReplyText
-    text: Pattern | None = None
+    stage: Stage = Field(description="where in the transaction the deciding reply comes")
+    reply: ReplyText = Field(description="its code, or code and enhanced code: `554 5.7.1`")
+    text: Pattern | None = Field(None, description="what its text must match, somewhere")
 
     def codes_met(self, outcome: Outcome) -> bool:
         """Say whether stage, code and (where one is expected) enhanced code are as expected."""
@@ -75,6 +97,7 @@ class Step(Strict):
     """One verb. A step says what it is about to do, and does it on a session."""
 
     verb: ClassVar[str]
+    short: ClassVar[str | None] = None  # the key that is meant where no mapping stands
 
     def accounts(self) -> Iterable[str]:
         """Return the names of the accounts that the step is about."""
@@ -115,22 +138,33 @@ class Step(Strict):
         """Do it. Raises ExpectationFailed, or another LabctlError when it cannot be done."""
 
 
+Profile = Literal["baseline", "hardened"]
+
+
 class Needs(Strict):
     """What a stack must have for a scenario to make sense there; else it is skipped."""
 
-    policy: Literal["baseline", "hardened"] | None = None
-    containers: bool = False
+    policy: Profile | None = Field(None, description="the policy profile that Postfix enforces")
+    containers: StrictBool = Field(
+        default=False, description="the lab's own containers, which no foreign stack has"
+    )
+    smtp: StrictBool = Field(default=False, description="the relay, port 25")
+    submission: StrictBool = Field(default=False, description="submission with STARTTLS, port 587")
+    submissions: StrictBool = Field(default=False, description="submission over TLS, port 465")
+    imap: StrictBool = Field(default=False, description="IMAP with STARTTLS, port 143")
+    imaps: StrictBool = Field(default=False, description="IMAP over TLS, port 993")
+    ldap: StrictBool = Field(default=False, description="the directory with STARTTLS, port 389")
+    ldaps: StrictBool = Field(default=False, description="the directory over TLS, port 636")
 
-    def unmet(self, policy: str, *, containers: bool) -> str:
-        """Return why the scenario does not fit a stack, or nothing if it does."""
-        if self.policy is not None and self.policy != policy:
-            return f"needs the policy profile {self.policy}; this is {policy}"
+    def unmet(self, endpoints: Endpoints, *, containers: bool) -> str:
+        """Return why a stack does not fit, or nothing if it does."""
+        if self.policy not in {None, endpoints.policy}:
+            return f"needs the policy profile {self.policy}; this is {endpoints.policy}"
         if self.containers and not containers:
             return "needs the lab's own containers"
-        return ""
-
-
-Profile = Literal["baseline", "hardened"]
+        wanted = (name for name in SERVICES if getattr(self, name))
+        missing = [name for name in wanted if name not in endpoints.services]
+        return f"needs {' and '.join(missing)}; the stack has no such service" if missing else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +200,8 @@ class Scenario:
     @property
     def size(self) -> str:
         """Return how much it is, in words."""
-        if self.cases:
-            return f"{len(self.cases)} cases"
-        return f"{len(self.steps)} steps"
+        number, noun = (len(self.cases), "case") if self.cases else (len(self.steps), "step")
+        return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
     @property
     def name(self) -> str:

@@ -9,8 +9,11 @@ from labctl.endpoints import Account
 from labctl.errors import UsageError
 
 STRANGER = "stranger"
-PROGRAMS = ("postfix", "dovecot", "policy-admin", STRANGER)
+PROGRAMS = ("postfix", "dovecot", "policy-admin", "directory-admin", STRANGER)
 """Who may bind to the directory beside the accounts."""
+PROGRAM_NAMES = (
+    "`postfix`, `dovecot`, `policy-admin`, `directory-admin`, or `stranger`, who gives no name"
+)
 
 
 def account_of(name: str) -> str | None:

@@ -41,6 +41,7 @@ def run(scenario: Scenario, session: Session) -> RunEnded:
             endpoints.lab,
             endpoints.policy,
             time.time(),
+            scenario.why,
         )
     )
     tally = Tally()
@@ -66,7 +67,7 @@ def _require_accounts(scenario: Scenario, session: Session) -> None:
 
 
 def _unmet(needs: Needs, session: Session) -> str:
-    return needs.unmet(session.endpoints.policy, containers=session.containers is not None)
+    return needs.unmet(session.endpoints, containers=session.containers is not None)
 
 
 def _run_cases(scenario: Scenario, session: Session, tally: Tally) -> None:

@@ -17,7 +17,7 @@ from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
 from labctl.scenario.by_hand import ByHand
-from labctl.scenario.messages import Sent
+from labctl.scenario.messages import HOST, Sent, Trace
 from labctl.scenario.names import account_of, address_of
 
 Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
@@ -74,6 +74,19 @@ class Containers(Protocol):
     def to_mend(self, service: str) -> str:
         """Return the command that does by hand what `mend` would do now."""
 
+    def queue(self) -> Mapping[str, str]:
+        """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
+
+    def log_lines(self, service: str, since: float) -> tuple[str, ...]:
+        """Return what a service has logged since then (seconds since the epoch)."""
+
+
+class Presenter(Protocol):
+    """Somebody at a terminal who shows the run to a room."""
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait until he goes on, or for so many seconds at most."""
+
 
 class Skipped(Exception):
     """A step cannot be performed on this stack; the text says why. Not an error."""
@@ -109,11 +122,13 @@ class Session:
     wait_seconds: float = 10.0
     containers: Containers | None = None
     endpoints_file: str = ""
+    presenter: Presenter | None = None
     number: int = 0
     attempt: Attempt | None = None  # of the step that is being performed
     faults: set[str] = field(default_factory=set)  # the services that a step has taken away
     checks: int = 0
     messages: dict[str, Sent] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)  # by Message-ID
     undos: list[Undo] = field(default_factory=list)
     fingerprint: Mapping[str, str] | None = None
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
@@ -131,6 +146,7 @@ class Session:
             self.wait_seconds,
             self.containers,
             self.endpoints_file,
+            self.presenter,
             fingerprint=self.fingerprint,
             _whole=self,
         )
@@ -160,6 +176,16 @@ class Session:
         container = self.containers.container_name if self.containers else None
         return ByHand(self.endpoints, container, self.endpoints_file)
 
+    def trace(self, name: str) -> Trace:
+        """Return how the message of this name is found again; an earlier step has sent it."""
+        return self.traces[self.messages[name].message.message_id]
+
+    def needed_containers(self) -> Containers:
+        """Return the lab's own containers; raises Skipped on a stack that has none."""
+        if self.containers is None:
+            raise Skipped("needs the lab's own containers")
+        return self.containers
+
     def account(self, name: str) -> Account:
         """Return an account; raises UsageError if the endpoints do not know it."""
         return self.endpoints.account(name)
@@ -181,7 +207,12 @@ class Session:
     def smtp(self, service: str, *, greet: bool = True) -> SmtpConnection:
         """Open a new SMTP session; the caller closes it."""
         return SmtpConnection.open(
-            service, self.endpoint(service), context=self.tls, emit=self.emit, greet=greet
+            service,
+            self.endpoint(service),
+            context=self.tls,
+            emit=self.emit,
+            greet=greet,
+            client=None if self.containers is None else f"{self.number}.{self.run}.{HOST}",
         )
 
     def held(self, name: str) -> SmtpConnection | None:
@@ -225,15 +256,15 @@ class Session:
             self._mailboxes[name] = connection
         return self._mailboxes[name]
 
-    def closed_by_server(self, name: str) -> dict[str, bool]:
+    def closed_by_server(self, name: str, seconds: float) -> dict[str, bool]:
         """Say of each session that the run holds open for an account whether the server closes it
-        within the time to wait; what is closed is opened anew when it is next needed.
+        within so many seconds; what is closed is opened anew when it is next needed.
         """
         login, ended = self.account(name).login, {}
         for label, connection in self._submissions.items():
             if connection.login == login and not connection.closed:
-                ended[f"SMTP session {label}"] = connection.hung_up(self.wait_seconds)
-        if name in self._mailboxes and self._mailboxes[name].hung_up(self.wait_seconds):
+                ended[f"SMTP session {label}"] = connection.hung_up(seconds)
+        if name in self._mailboxes and self._mailboxes[name].hung_up(seconds):
             self._mailboxes.pop(name).close()
             ended["IMAP session"] = True
         elif name in self._mailboxes:
@@ -258,8 +289,10 @@ class Session:
             self._directory.close()
             self._directory = None
 
-    def change_policy(self, verb: str, name: str, change: PolicyChange) -> None:
-        """Change an account's policy attributes, to be put back at the end of the run."""
+    def change_policy(self, verb: str, name: str, change: PolicyChange) -> float:
+        """Change an account's policy attributes, to be put back at the end of the run; returns
+        when the directory answered, by time.monotonic().
+        """
         directory = self.directory()
         directory.emit_to(self.emit)
         entry = directory.person(name)
@@ -269,14 +302,16 @@ class Session:
             back: PolicyChange = {"send_allowed": before.send_allowed, "status": before.status}
             action = partial(self._set_policy, entry.dn, back)
             self.undos.append(Undo(self.number, verb, f"{name} as before", action))
-        self._set_policy(entry.dn, change)
+        return self._set_policy(entry.dn, change)
 
-    def _set_policy(self, dn: str, change: PolicyChange) -> None:
+    def _set_policy(self, dn: str, change: PolicyChange) -> float:
         self.show_command(self.by_hand.change_policy(dn, change))
+        directory = self.directory()
         try:
-            self.directory().set_policy(dn, change)
+            directory.set_policy(dn, change)
         except ExpectationFailed as refusal:
             self.check("directory", expected="the change", seen=refusal.what, ok=False)
+        return directory.answered
 
     def close(self) -> None:
         """Hang up everywhere."""

@@ -1,15 +1,19 @@
 """What `send` and `resend` have in common: one transaction, and its outcome held to account."""
 
 import re
+import time
 from contextlib import suppress
 
 from labctl.endpoints import Account
 from labctl.errors import DeadlinePassed
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Outcome, SmtpConnection, Stage
-from labctl.scenario.messages import Route, Sent
+from labctl.scenario.messages import Route, Sent, Trace, queue_id_of
 from labctl.scenario.model import Expect
 from labctl.scenario.session import Attempt, Session
+
+_Told = tuple[Outcome, str]
+"""What came of a transaction, and the name that its session gave with EHLO."""
 
 
 def transact(session: Session, sent: Sent, expect: Expect, within: float | None) -> None:
@@ -24,8 +28,13 @@ def transact(session: Session, sent: Sent, expect: Expect, within: float | None)
     going_on = sent.route.session is not None and session.held(sent.route.session) is not None
     if not (going_on and session.faults):  # who signs in anew is told of an outage before
         session.show_command(by_hand)
-    outcome = _submit(session, sent) if within is None else _retried(session, sent, within)
+    begun = time.time()
+    told = _submit(session, sent) if within is None else _retried(session, sent, within)
+    outcome, client = told
     session.attempt = Attempt(sent, outcome)
+    queue_id = queue_id_of(outcome.reply.text) if outcome.accepted else ""
+    identity = sent.message.message_id
+    session.traces[identity] = Trace(identity, sent.envelope.sender, client, begun, queue_id)
     check_outcome(session, outcome, expect)
 
 
@@ -39,20 +48,20 @@ def check_outcome(session: Session, outcome: Outcome, expect: Expect) -> None:
     session.check("reply", expected=str(expect), seen=str(outcome), ok=met)
 
 
-def _retried(session: Session, sent: Sent, seconds: float) -> Outcome:
+def _retried(session: Session, sent: Sent, seconds: float) -> _Told:
     """Submit until the reply is no temporary refusal, or the time is over; returns the last."""
-    outcomes: list[Outcome] = []
+    attempts: list[_Told] = []
 
     def attempt() -> bool | None:
-        outcomes.append(_submit(session, sent))
-        return None if outcomes[-1].reply.temporary else True
+        attempts.append(_submit(session, sent))
+        return None if attempts[-1][0].reply.temporary else True
 
     with suppress(DeadlinePassed):
         poll(attempt, what="no temporary refusal", seconds=seconds, pause=0.02)
-    return outcomes[-1]
+    return attempts[-1]
 
 
-def _submit(session: Session, sent: Sent) -> Outcome:
+def _submit(session: Session, sent: Sent) -> _Told:
     route = sent.route
     connection = session.held(route.session) if route.session else None
     if connection is None:
@@ -60,9 +69,9 @@ def _submit(session: Session, sent: Sent) -> Outcome:
         refused = _sign_in(session, connection, route)
         if refused is not None:
             connection.close()
-            return refused
+            return refused, connection.client
     try:
-        return connection.submit(sent.envelope, sent.message.content)
+        return connection.submit(sent.envelope, sent.message.content), connection.client
     finally:
         if route.session:
             session.hold(route.session, connection)

@@ -20,7 +20,9 @@ from labctl.protocols.smtp import Reply
 CLOSED = "closed"
 MASK = b"***"
 _LINE = re.compile(r"(->|<-|===) (.*)", re.DOTALL)
-_HEARD = re.compile(r"closed|[2-5]|[2-5]\d\d(?: [245]\.\d{1,3}\.\d{1,3})?")
+_HEARD = re.compile(r"closed|[2-5](?:[0-9]{2}(?: [245]\.[0-9]{1,3}\.[0-9]{1,3})?)?")
+LINE_PATTERN = f"^(-> |<- ({_HEARD.pattern})$|=== TLS$)"
+"""What a line looks like, to a JSON Schema; `split` knows more."""
 _TOKEN = re.compile(
     r"""(?P<plain>[^\\)]+) | (?P<end>\)) | \\(?:
         x(?P<hex>[0-9A-Fa-f]{2}) | (?P<char>[rn0\\()]) | (?P<stop>c\Z) | (?P<domain>d)

@@ -23,15 +23,16 @@ from labctl.scenario.model import Step
 from labctl.scenario.steps import TABLE
 from labctl.scenario.steps.authenticate import Authenticate
 from labctl.scenario.steps.directory import AsSomebody
+from labctl.scenario.steps.log import Log
 
 # What people paste, and an outage; in the other scenarios it is the values that differ.
 SHIPPED = ["offboarding", "send-disabled", "anti-spoofing", "cache", "directory-away"]
 # Verbs that no command does by hand, each with the reason.
-WITHOUT: dict[str, str] = {}
+WITHOUT = {"note": "it is said to the room", "pause": "it waits for the presenter"}
 
 EVERY_VERB = r"""
 title: Every verb
-accounts: [alice, bob, dave]
+accounts: [alice, bob, carol, dave]
 steps:
   - send: {from: alice, to: [bob, dave], subject: It's "quoted" $HOME, as: first, session: desk}
   - send: {from: stranger@example.org, to: alice, header_from: other@example.org, as: outside}
@@ -57,13 +58,28 @@ steps:
   - directory: {as: bob, entry: "cn=x,uid=bob,ou=users,BASE",
                 add: {objectClass: organizationalRole, cn: x}, expect: refused}
   - directory: {as: dovecot, entry: bob, delete: true, expect: refused}
+  - ldif: |
+      dn: uid=bob,ou=users,BASE
+      changetype: modify
+      replace: send_allowed
+      send_allowed: TRUE
+      -
+      delete: status
+  - ldif:
+      as: alice
+      change: "dn: uid=bob,ou=users,BASE\nchangetype: modrdn\nnewrdn: uid=é\ndeleteoldrdn: 1"
+      expect: refused
+  - ldif:
+      as: directory-admin
+      change: "dn: cn=x,BASE\nchangetype: add\nobjectClass: organizationalRole\ncn: x\ncn: é"
+  - ldif: {as: directory-admin, change: "dn: cn=x,BASE\nchangetype: delete"}
   - smtp:
       account: dave
       dialogue: ['-> MAIL FROM:<dave@\d>', <- 250, '-> RCPT TO:<bob@\d>', <- 554 5.7.1]
   - smtp:
-      account: bob
-      dialogue: ['-> MAIL FROM:<bob@\d>', <- 250, '-> RCPT TO:<alice@\d>', <- 250, -> DATA, <- 354,
-                 '-> Subject: without From\r\n\r\n.', <- 550]
+      account: carol
+      dialogue: ['-> MAIL FROM:<carol@\d>', '-> RCPT TO:<alice@\d>', -> DATA, <- 250, <- 250,
+                 <- 354, '-> Subject: without From\r\n\r\n.', <- 550]
   - smtp: {account: alice, session: own, dialogue: []}
   - smtp:
       session: own
@@ -79,8 +95,10 @@ steps:
       dialogue: ['-> EH\c', -> LO x, <- 250, -> STARTTLS, <- 220, === TLS, -> NOOP, <- 250]
   - sendmail: {from: alice, to: bob, options: [-F, Alice North]}
   - send: {from: alice, to: bob, as: box, session: box}
+  - receive: {account: bob, message: box}
   - fault: {service: dovecot}
-  - resend: {message: box}
+  - resend: {message: box, as: waiting}
+  - queue: {holds: waiting}
   - hold: {account: alice}
   - release: {account: alice}
   - heal: {service: dovecot}
@@ -95,7 +113,14 @@ steps:
   - heal: {service: milter}
   - fault: {service: milter, kind: pause}
   - heal: {service: milter}
+  - log: {message: first, matches: sasl_username=alice}
+  - note: That is all but the rehearsal.
+  - pause: 1s
   - unchanged:
+  - fault: {service: postfix, kind: shadow}
+  - send: {from: dave, to: bob, as: blocked}
+  - warned: {message: blocked, expect: {stage: RCPT, reply: 554 5.7.1}}
+  - heal: {service: postfix}
 """
 
 
@@ -293,12 +318,14 @@ def directory(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
 STATES = {"stop": "exited", "kill": "exited", "pause": "paused"}
 
 
-def broken_or_mended(_lab: LiveLab, _step: Played, line: str, done: Ran) -> Told:
-    """How the container is; what runs inside it exits with 0."""
-    verb = line.split()[1]
+def broken_or_mended(lab: LiveLab, _step: Played, line: str, done: Ran) -> Told:
+    """How the container is, and that what came back is well; what runs inside exits with 0."""
+    verb, service = line.split()[1], line.split("-")[-2]
     if verb == "exec":
         return "exit 0", f"exit {done.code}"
     state = docker_do("inspect", "-f", "{{.State.Status}}", line.rsplit(maxsplit=1)[-1]).strip()
+    if verb not in STATES and lab.inside(service, "healthcheck").code != 0:
+        return "running", ""
     return STATES.get(verb, "running"), state
 
 
@@ -343,6 +370,28 @@ def submitted(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
     return step.seen["sendmail"], f"{(done.out + done.err).strip()[:72]} ({done.code})"
 
 
+def queued(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
+    """In which queue there is a message, under another queue id."""
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    told = {row["queue_name"] for row in rows}
+    return step.seen["queue"].split()[1].rstrip(":"), " ".join(told)
+
+
+def logged(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
+    """The line that matches, among those of all messages."""
+    assert isinstance(step.step, Log)
+    found = re.search(step.step.matches, done.out)
+    return step.seen["log"], found[0] if found else ""
+
+
+def rehearsed(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
+    """Who would have been refused, and how."""
+    account, reply = step.seen["account"], step.seen["reply"]
+    row = rf"^{account} .* (\d{{3}} \d\.\d\.\d) .*\(at (\w+)\)$"
+    told = re.search(row, done.out, re.MULTILINE)
+    return reply, f"{told[1]} at {told[2]}" if told else ""
+
+
 HOW: dict[str, Callable[[LiveLab, Played, str, Ran], Told]] = {
     "send": mail_sent,
     "resend": mail_sent,
@@ -350,7 +399,10 @@ HOW: dict[str, Callable[[LiveLab, Played, str, Ran], Told]] = {
     "authenticate": signed_in,
     "kick": kicked,
     **dict.fromkeys(("disable", "enable", "offboard", "set"), changed),
-    "directory": directory,
+    **dict.fromkeys(("directory", "ldif"), directory),
+    "queue": queued,
+    "log": logged,
+    "warned": rehearsed,
     **dict.fromkeys(("fault", "heal", "flush"), broken_or_mended),
     "smtp": spoken,
     **dict.fromkeys(("hold", "release"), held_back),

@@ -8,8 +8,9 @@ import pytest
 
 from labctl.endpoints import Account, Endpoint, Endpoints, Login, Secret
 from labctl.protocols.directory import OFFBOARD
+from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename, parse
 from labctl.protocols.smtp import Envelope
-from labctl.scenario.by_hand import ByHand, ldif_line, ldif_to_add, ldif_to_replace
+from labctl.scenario.by_hand import ByHand, ldif_line, ldif_of
 from labctl.scenario.messages import Draft, Route, Sent, compose
 
 SECRET = "never-shown"
@@ -41,7 +42,7 @@ SENT = Sent(
     Envelope("", ("bob@x.org", "alice@x.org")),
     Route("submissions", "alice"),
 )
-NEW = {"userPassword": [SECRET]}
+NEW = Modify("uid=bob", (Modification("replace", "userPassword", (SECRET.encode(),)),))
 ALICE_DN = "uid=alice,ou=users,dc=x"
 
 
@@ -54,12 +55,7 @@ def all_of(hands: ByHand) -> list[str]:
         hands.change_policy(ALICE_DN, OFFBOARD),
         hands.ldap("ldapsearch", "alice", ALICE_DN, ["-LLL"], via="starttls"),
         hands.ldap("ldapwhoami", "stranger", "", via="clear"),
-        hands.ldap(
-            "ldapmodify",
-            "bob",
-            "uid=bob",
-            ldif=ldif_to_replace("uid=bob", {"userPassword": [SECRET]}),
-        ),
+        hands.change("bob", "uid=bob", NEW),
         hands.dialogue("smtp", None, [r"-> \b(\0\p(bob))", "<- 5"], greet=False),
     ]
 
@@ -129,24 +125,42 @@ def test_the_default_lab_needs_no_name() -> None:
 
 def test_ldif_is_what_rfc_2849_wants() -> None:
     """Values that are no safe string are in base64; several changes are parted by a hyphen."""
-    assert ldif_to_replace("uid=é", {"a": ["1", "2"], "b": []}) == [
+    changes = (Modification("replace", "a", (b"1", b"2")), Modification("delete", "b"))
+    assert ldif_of(Modify("uid=é", changes)) == [
         "dn:: dWlkPcOp",
         "changetype: modify",
         "replace: a",
         "a: 1",
         "a: 2",
         "-",
-        "replace: b",
+        "delete: b",
     ]
-    assert ldif_to_add("uid=x", {"a": [" 1"], "userPassword;x-y": ["z"]}) == [
+    assert ldif_of(Add("uid=x", {"a": (b" 1", b"\xff"), "userPassword;x-y": (b"z",)})) == [
         "dn: uid=x",
+        "changetype: add",
         "a:: IDE=",
+        "a:: /w==",
         "userPassword;x-y: \0",
     ]
     for value in (":x", "<x", "x ", " x", "é", "a\nb"):
         assert ldif_line("a", value).startswith("a:: ")
     for value in ("", "x", "x: y <z>", "TRUE"):
         assert ldif_line("a", value) == f"a: {value}"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Add("uid=x,dc=x", {"objectClass": (b"a", b"b"), "cn": (" é\n".encode(), b"\xff")}),
+        Modify("uid=x", (Modification("add", "a", (b"1",)), Modification("delete", "b"))),
+        Delete("uid=é"),
+        Rename("uid=x,dc=x", "uid=y", delete_old=True),
+        Rename("uid=x,dc=x", "uid=y", delete_old=False, new_superior="ou=é,dc=x"),
+    ],
+)
+def test_the_ldif_of_a_record_means_the_record(record: Record) -> None:
+    """Whatever is done: written and read again, it is the same."""
+    assert parse("\n".join(ldif_of(record))) == record
 
 
 def test_a_shell_reads_the_lines_as_they_are() -> None:

@@ -39,13 +39,14 @@ number = st.floats(allow_nan=False, allow_infinity=False)
 whole = st.integers(0, 10**6)
 verdict = st.sampled_from(events.Verdict)
 EVENTS = st.one_of(
-    st.builds(events.RunStarted, text, text, text, text, text, number),
+    st.builds(events.RunStarted, text, text, text, text, text, number, text),
     st.builds(events.StepStarted, whole, text, text, number, st.booleans()),
     st.builds(events.Wire, text, st.sampled_from(["->", "<-", "<**", "===", "***"]), text, number),
     st.builds(events.Change, text, number),
     st.builds(events.Check, text, text, text, st.booleans()),
     st.builds(events.Command, text),
     st.builds(events.Clue, text, text),
+    st.builds(events.Note, text),
     st.builds(events.StepEnded, whole, verdict, text, number, st.booleans()),
     st.builds(events.CaseStarted, whole, text, number),
     st.builds(events.CaseEnded, whole, verdict, text, number, text),

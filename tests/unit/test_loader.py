@@ -28,7 +28,7 @@ def test_a_wrong_file_gives_exactly_these_errors(case: Path) -> None:
     assert problems(case) == case.with_suffix(".errors").read_text().splitlines()
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_scenario_is_valid(path: Path) -> None:
     """What ships loads, has a title and a reason, and ends by checking that nothing changed, unless
     it lets Postfix read another configuration.

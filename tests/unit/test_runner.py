@@ -205,9 +205,10 @@ def test_an_undo_that_fails_makes_the_run_an_error() -> None:
 
 
 def test_events_come_in_order() -> None:
-    """First the run starts, each step starts before it ends, last the run ends."""
-    _, events = told(story(passing, passing))
+    """First the run starts, and says why, each step starts before it ends, last the run ends."""
+    _, events = told(replace(story(passing, passing), why="For the room."))
     assert isinstance(events[0], RunStarted)
+    assert events[0].why == "For the room."
     assert isinstance(events[-1], RunEnded)
     steps = [e for e in events if isinstance(e, StepStarted | StepEnded)]
     assert [(type(e), e.number) for e in steps] == [
@@ -240,7 +241,7 @@ def test_every_verb_has_a_docstring_and_says_what_it_does() -> None:
     for verb, kind in TABLE.items():
         assert kind.verb == verb
         assert kind.__doc__
-        assert f"| `{verb}` |" in page
+        assert f"\n### `{verb}`\n" in page
 
 
 @pytest.mark.parametrize(

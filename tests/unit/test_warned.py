@@ -24,6 +24,10 @@ class Logged:
     def __init__(self, log: Log) -> None:
         self.log = log
 
+    def container_name(self, service: str) -> str:
+        """Return a name."""
+        return service
+
     def rehearsed(self, wanted: str) -> tuple[str, tuple[Outcome, ...]] | None:
         """Return what the log has about a message."""
         return self.log.get(wanted)

@@ -8,7 +8,12 @@ from labctl.scenario.steps.directory import AsSomebody
 from labctl.scenario.steps.fault import Fault, Flush, Heal
 from labctl.scenario.steps.hold import Hold, Release
 from labctl.scenario.steps.kick import Kick
+from labctl.scenario.steps.ldif import Ldif
+from labctl.scenario.steps.log import Log
+from labctl.scenario.steps.note import Note
+from labctl.scenario.steps.pause import Pause
 from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
+from labctl.scenario.steps.queue import Queue
 from labctl.scenario.steps.receive import Receive
 from labctl.scenario.steps.resend import Resend
 from labctl.scenario.steps.send import Send
@@ -23,6 +28,8 @@ TABLE: Mapping[str, type[Step]] = {
         Send,
         Resend,
         Receive,
+        Queue,
+        Log,
         Authenticate,
         Kick,
         Hold,
@@ -31,6 +38,7 @@ TABLE: Mapping[str, type[Step]] = {
         Enable,
         Offboard,
         Set,
+        Ldif,
         AsSomebody,
         Fault,
         Heal,
@@ -39,5 +47,7 @@ TABLE: Mapping[str, type[Step]] = {
         Smtp,
         Sendmail,
         Unchanged,
+        Note,
+        Pause,
     )
 }

@@ -14,19 +14,16 @@ Service = Literal["submission", "submissions", "imap", "imaps"]
 
 
 class Authenticate(Step):
-    """Sign in to services, and check that it is accepted (or `expect: refused`).
-
-    `password` stands in for the account's own, to show that a wrong one is refused.
-    """
+    """Sign in to services, on a connection of its own each, and check whether it is accepted."""
 
     verb: ClassVar[str] = "authenticate"
 
-    account: Name
+    account: Name = Field(description="who signs in")
     services: tuple[Service, ...] = Field(
-        default=("submission", "imap"), alias="with", min_length=1
+        ("submission", "imap"), alias="with", min_length=1, description="the services"
     )
-    password: str | None = None
-    expect: Literal["accepted", "refused"] = "accepted"
+    password: str | None = Field(None, description="another password than the account's own")
+    expect: Literal["accepted", "refused"] = Field("accepted", description="how all of them answer")
 
     def accounts(self) -> Iterable[str]:
         """Return who signs in."""

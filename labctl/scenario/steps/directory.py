@@ -1,47 +1,67 @@
 """The verb `directory`."""
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
+from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.protocols.directory import Directory, Via
-from labctl.scenario.by_hand import ldif_to_add, ldif_to_replace
-from labctl.scenario.entries import attribute_of, dn_of, login_of, put_back_later
+from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record
+from labctl.scenario.entries import (
+    NO_RIGHTS,
+    Answer,
+    attribute_of,
+    check_answer,
+    dn_of,
+    login_of,
+    put_back_later,
+    reason_of,
+)
 from labctl.scenario.model import Line, Pattern, Step
-from labctl.scenario.names import PROGRAMS
+from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
 from labctl.scenario.session import Session
+from labctl.scenario.shapes import at_most_one, has
 
-Attribute = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_;-]{0,63}$")]
+Attribute = Annotated[str, Field(title="attribute", pattern=r"^[A-Za-z_][A-Za-z0-9_;-]{0,63}$")]
 Values = Mapping[Attribute, Line | tuple[Line, ...]]
-_NO_RIGHTS = "insufficientAccessRights"  # RFC 4511 §4.1.9
 _SIGHT = {True: "seen", False: "hidden"}
 
 
 class AsSomebody(Step):
     """Bind to the directory as somebody, and check what he sees or may change there.
 
-    `as` is an account, `postfix`, `dovecot`, `policy-admin`, or `stranger`, who gives no name.
-    `entry` is an account or a DN, in which BASE stands for the lab's base; the attributes
-    `send_allowed` and `status` stand for the policy attributes as they are called there. A change
-    that is refused must be so for want of rights, unless `reason` is a pattern that says why else.
-    What is changed is put back at the end.
+    A step looks (`sees`, `hidden`), or does one of `change`, `add` and `delete`, or just binds.
+    The attributes `send_allowed` and `status` stand for the policy attributes as they are called
+    there. What is changed is put back at the end.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra=at_most_one(
+            {"anyOf": [has("sees", minItems=1), has("hidden", minItems=1)]},
+            has("change", type="object"),
+            has("add", type="object"),
+            has("delete", const=True),
+        )
+    )
 
     verb: ClassVar[str] = "directory"
 
-    who: Line = Field(alias="as")
-    entry: Line
-    sees: tuple[Attribute, ...] = ()
-    hidden: tuple[Attribute, ...] = ()
-    change: Values | None = None
-    add: Values | None = None
-    delete: bool = False
-    via: Via | None = None
-    expect: Literal["allowed", "refused"] = "allowed"
-    reason: Pattern | None = None
+    who: Line = Field(alias="as", description=f"an account, {PROGRAM_NAMES}")
+    entry: Line = Field(description="an account, or a DN, in which BASE is the stack's base")
+    sees: tuple[Attribute, ...] = Field((), description="attributes that must be seen")
+    hidden: tuple[Attribute, ...] = Field((), description="attributes that must not be seen")
+    change: Values | None = Field(
+        None, description="attributes and their new values; `[]` removes one"
+    )
+    add: Values | None = Field(None, description="the attributes of a new entry")
+    delete: StrictBool = Field(default=False, description="deletes the entry")
+    via: Via | None = Field(None, description="how; without it `ldaps` where there is one")
+    expect: Answer = Field("allowed", description="the answer")
+    reason: Pattern | None = Field(
+        None, description="why a change is refused, if not for want of rights"
+    )
 
     @model_validator(mode="after")
     def _one_thing(self) -> "AsSomebody":
@@ -76,68 +96,56 @@ class AsSomebody(Step):
     def perform(self, session: Session) -> None:
         """Bind, look or change, and compare with what is expected."""
         dn = dn_of(session.endpoints, self.entry)
-        self._show_command(session, dn)
-        names = None if self.change is None else tuple(self._values(session, self.change))
-        undo = put_back_later(session, self.verb, dn, names) if self._writes else None
-        refusal = self._refusal(session, dn)
-        if undo is not None and refusal is not None:
+        record = self._record(session.endpoints, dn)
+        self._show_command(session, dn, record)
+        undo = None if record is None else put_back_later(session, self.verb, record)
+        why_not = self._refusal(session, dn, record)
+        if undo is not None and why_not is not None:
             session.undos.remove(undo)
-        session.check(
-            self.who,
-            expected=f"{self.expect} {self._why}".strip(),
-            seen="allowed" if refusal is None else f"refused: {refusal}",
-            ok=self._as_expected(refusal),
-        )
+        wanted = self.reason or (NO_RIGHTS if record and self.expect == "refused" else "")
+        check_answer(session, self.who, self.expect, wanted, why_not)
 
-    def _show_command(self, session: Session, dn: str) -> None:
+    def _show_command(self, session: Session, dn: str, record: Record | None) -> None:
         """Tell the command that does the same."""
-        given = self._values(session, self.change or self.add or {})
-        tool, arguments, ldif = "ldapwhoami", list[str](), list[str]()
-        if self.change is not None:
-            tool, ldif = "ldapmodify", ldif_to_replace(dn, given)
-        elif self.add is not None:
-            tool, ldif = "ldapadd", ldif_to_add(dn, given)
-        elif self.delete:
-            tool, arguments = "ldapdelete", [dn]
-        elif self.sees or self.hidden:
-            tool, arguments = "ldapsearch", ["-LLL", "-s", "base", "-b", dn]
         name = login_of(session, self.who).name
-        command = session.by_hand.ldap(tool, self.who, name, arguments, via=self.via, ldif=ldif)
+        if record is not None:
+            command = session.by_hand.change(self.who, name, record, via=self.via)
+        elif self.sees or self.hidden:
+            look = ("-LLL", "-s", "base", "-b", dn)
+            command = session.by_hand.ldap("ldapsearch", self.who, name, look, via=self.via)
+        else:
+            command = session.by_hand.ldap("ldapwhoami", self.who, name, via=self.via)
         session.show_command(command)
 
-    def _as_expected(self, refusal: str | None) -> bool:
-        if self.expect == "allowed" or refusal is None:
-            return self.expect == "allowed" and refusal is None
-        return re.search(self._why, refusal) is not None
+    def _record(self, endpoints: Endpoints, dn: str) -> Record | None:
+        """Return what is to be changed, if anything is."""
+        if self.change is not None:
+            values = _values(endpoints, self.change).items()
+            return Modify(dn, tuple(Modification("replace", *each) for each in values))
+        if self.add is not None:
+            return Add(dn, _values(endpoints, self.add))
+        return Delete(dn) if self.delete else None
 
-    @property
-    def _why(self) -> str:
-        """The pattern that a refusal must fit."""
-        needed = _NO_RIGHTS if self._writes and self.expect == "refused" else ""
-        return self.reason or needed
-
-    @property
-    def _writes(self) -> bool:
-        return self.change is not None or self.add is not None or self.delete
-
-    def _refusal(self, session: Session, dn: str) -> str | None:
+    def _refusal(self, session: Session, dn: str, record: Record | None) -> str | None:
         """Return why the directory refuses it, or None if it does not."""
         login = login_of(session, self.who)
         try:
             opened = Directory.open(session.endpoints, login, emit=session.emit, via=self.via)
         except ExpectationFailed as error:
-            return _short(error)
+            return reason_of(error)
         with opened as directory:
-            if self.sees or self.hidden:
+            if record is None:
                 self._look(session, directory, dn)
                 return None
             try:
-                self._write(session, directory, dn)
+                directory.perform(record)
             except ExpectationFailed as error:
-                return _short(error)
+                return reason_of(error)
         return None
 
     def _look(self, session: Session, directory: Directory, dn: str) -> None:
+        if not (self.sees or self.hidden):
+            return
         found = directory.read(dn)
         present = {name.lower() for name in found.values} if found else set()
         for wanted, names in ((True, self.sees), (False, self.hidden)):
@@ -146,22 +154,12 @@ class AsSomebody(Step):
                 ok = seen == wanted
                 session.check(name, expected=_SIGHT[wanted], seen=_SIGHT[seen], ok=ok)
 
-    def _write(self, session: Session, directory: Directory, dn: str) -> None:
-        if self.change is not None:
-            directory.replace(dn, self._values(session, self.change))
-        elif self.add is not None:
-            directory.add(dn, self._values(session, self.add))
-        elif self.delete:
-            directory.delete(dn)
 
-    @staticmethod
-    def _values(session: Session, given: Values) -> dict[str, tuple[str, ...]]:
-        """Return the values under the names that the attributes have in this directory."""
-        return {
-            attribute_of(session.endpoints, name): (value,) if isinstance(value, str) else value
-            for name, value in given.items()
-        }
-
-
-def _short(error: ExpectationFailed) -> str:
-    return error.what.rpartition(" is refused: ")[2]
+def _values(endpoints: Endpoints, given: Values) -> dict[str, tuple[bytes, ...]]:
+    """Return the values under the names that the attributes have in this directory."""
+    return {
+        attribute_of(endpoints, name): tuple(
+            each.encode() for each in ((value,) if isinstance(value, str) else value)
+        )
+        for name, value in given.items()
+    }

@@ -1,15 +1,18 @@
 """The verbs `fault`, `heal` and `flush`: a server is taken away, and comes back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from labctl.scenario.durations import Duration
 from labctl.scenario.model import Step
-from labctl.scenario.session import Containers, Kind, Session, Skipped, Undo
+from labctl.scenario.session import Kind, Session, Undo
+from labctl.scenario.shapes import both, has, never
 
 Service = Literal["openldap", "postfix", "dovecot", "milter"]
+_ONLY: Mapping[str, Service] = {"deny": "openldap", "cache": "dovecot", "shadow": "postfix"}
 _HEAL_SECONDS = 30.0
 
 
@@ -22,14 +25,26 @@ class Fault(Step):
     Healed at the end at the latest. Needs the lab's containers; skipped elsewhere.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=never(
+            *(
+                both(
+                    has("kind", const=kind),
+                    has("service", enum=sorted({*get_args(Service)} - {only})),
+                )
+                for kind, only in _ONLY.items()
+            )
+        )
+    )
+
     verb: ClassVar[str] = "fault"
 
-    service: Service
-    kind: Kind = "stop"
+    service: Service = Field(description="the server")
+    kind: Kind = Field("stop", description="what happens to it")
 
     @model_validator(mode="after")
     def _who_can_deny(self) -> "Fault":
-        only = {"deny": "openldap", "cache": "dovecot", "shadow": "postfix"}.get(self.kind)
+        only = _ONLY.get(self.kind)
         if only not in {None, self.service}:
             raise ValueError(f"only {only} can {self.kind}")
         return self
@@ -44,8 +59,8 @@ class Fault(Step):
 
     def perform(self, session: Session) -> None:
         """Do it; before, see to it that it is healed."""
-        containers = _containers(session)
-        heal = partial(_heal, session, self.service)
+        containers = session.needed_containers()
+        heal = partial(_heal, session, self.service, _HEAL_SECONDS)
         undo = Undo(session.number, self.verb, f"{self.service} runs", heal)
         session.undos.append(undo)
         session.show_command(containers.to_inflict(self.service, self.kind))
@@ -58,7 +73,8 @@ class Heal(Step):
 
     verb: ClassVar[str] = "heal"
 
-    service: Service
+    service: Service = Field(description="the server")
+    within: Duration = Field(_HEAL_SECONDS, description="until when its check must pass")
 
     def logs(self) -> Iterable[str]:
         """Return the server."""
@@ -70,7 +86,7 @@ class Heal(Step):
 
     def perform(self, session: Session) -> None:
         """Do it."""
-        _heal(session, self.service)
+        _heal(session, self.service, self.within)
 
 
 class Flush(Step):
@@ -88,21 +104,15 @@ class Flush(Step):
 
     def perform(self, session: Session) -> None:
         """Do it."""
-        containers = _containers(session)
+        containers = session.needed_containers()
         session.show_command(session.by_hand.inside("dovecot", "auth-cache", "flush"))
         containers.flush()
 
 
-def _heal(session: Session, service: str) -> None:
-    containers = _containers(session)
+def _heal(session: Session, service: str, seconds: float) -> None:
+    containers = session.needed_containers()
     session.show_command(containers.to_mend(service))
-    containers.mend(service, _HEAL_SECONDS)
+    containers.mend(service, seconds)
     session.faults.discard(service)
     if service == "openldap":
         session.forget_directory()
-
-
-def _containers(session: Session) -> Containers:
-    if session.containers is None:
-        raise Skipped("needs the lab's own containers")
-    return session.containers

@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
+from pydantic import Field
+
 from labctl.protocols.poll import poll
+from labctl.scenario.durations import UNTIL, Duration
 from labctl.scenario.model import Name, Step
-from labctl.scenario.session import Containers, Session, Skipped, Undo
+from labctl.scenario.session import Session, Undo
 
 
 class Hold(Step):
@@ -18,7 +21,8 @@ class Hold(Step):
 
     verb: ClassVar[str] = "hold"
 
-    account: Name
+    account: Name = Field(description="whose mail")
+    within: Duration | None = Field(None, description=UNTIL)
 
     def accounts(self) -> Iterable[str]:
         """Return whose mail is kept back."""
@@ -34,7 +38,7 @@ class Hold(Step):
 
     def perform(self, session: Session) -> None:
         """Put it on hold; before, see to it that it is released."""
-        containers, login = _containers(session), session.account(self.account).login
+        containers, login = session.needed_containers(), session.account(self.account).login
         release = partial(_release, session, login)
         undo = Undo(session.number, self.verb, f"{self.account}'s mail goes on", release)
         session.undos.append(undo)
@@ -43,7 +47,7 @@ class Hold(Step):
         held = poll(
             lambda: containers.hold(login, on=True) or None,
             what=f"a message of {self.account} in the queue",
-            seconds=session.wait_seconds,
+            seconds=self.within or session.wait_seconds,
         )
         _check(session, "hold", held)
 
@@ -53,7 +57,7 @@ class Release(Step):
 
     verb: ClassVar[str] = "release"
 
-    account: Name
+    account: Name = Field(description="whose mail")
 
     def accounts(self) -> Iterable[str]:
         """Return whose mail goes on."""
@@ -74,7 +78,7 @@ class Release(Step):
 
 
 def _release(session: Session, login: str) -> tuple[str, ...]:
-    containers = _containers(session)
+    containers = session.needed_containers()
     session.show_command(session.by_hand.inside("postfix", "hold", "off", login))
     return containers.hold(login, on=False)
 
@@ -82,9 +86,3 @@ def _release(session: Session, login: str) -> tuple[str, ...]:
 def _check(session: Session, what: str, ids: tuple[str, ...]) -> None:
     seen = f"{len(ids)} in the queue: {' '.join(ids)}" if ids else "none in the queue"
     session.check(what, expected="a message", seen=seen, ok=bool(ids))
-
-
-def _containers(session: Session) -> Containers:
-    if session.containers is None:
-        raise Skipped("needs the lab's own containers")
-    return session.containers

@@ -6,13 +6,16 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from labctl.protocols.directory import DISABLE, ENABLE, OFFBOARD, PolicyChange
+from labctl.scenario.durations import Duration
+from labctl.scenario.effect import seen_within
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
+from labctl.scenario.shapes import has
 
 _ABSENT = "absent"
 
@@ -20,7 +23,10 @@ _ABSENT = "absent"
 class _PolicyStep(Step):
     """What the four have in common: one account, and what becomes of its attributes."""
 
-    account: Name
+    account: Name = Field(description="whose attributes")
+    effect_within: Duration | None = Field(
+        None, description="how soon the account's transactions show it, see [Effects](#effects)"
+    )
 
     @abstractmethod
     def change(self) -> PolicyChange:
@@ -37,11 +43,12 @@ class _PolicyStep(Step):
 
     def perform(self, session: Session) -> None:
         """Change the entry; the first change of an account is what the end takes back."""
-        session.change_policy(self.verb, self.account, self.change())
+        with seen_within(session, self.account, self.effect_within) as seen:
+            seen(session.change_policy(self.verb, self.account, self.change()))
 
 
 class Disable(_PolicyStep):
-    """Forbid an account to send; its status stays as it is."""
+    """Forbid an account to send: `tnMailSendAllowed: FALSE`; its status stays as it is."""
 
     verb: ClassVar[str] = "disable"
 
@@ -51,7 +58,7 @@ class Disable(_PolicyStep):
 
 
 class Enable(_PolicyStep):
-    """Reinstate an account: it is active and may send."""
+    """Reinstate an account: `tnAccountStatus: active` and `tnMailSendAllowed: TRUE`."""
 
     verb: ClassVar[str] = "enable"
 
@@ -61,7 +68,7 @@ class Enable(_PolicyStep):
 
 
 class Offboard(_PolicyStep):
-    """Offboard an account: its status says so, and it may not send."""
+    """Offboard an account: `tnAccountStatus: offboarded` and `tnMailSendAllowed: FALSE`."""
 
     verb: ClassVar[str] = "offboard"
 
@@ -74,15 +81,28 @@ def _boolean(value: object) -> object:
     return {True: "TRUE", False: "FALSE"}[value] if isinstance(value, bool) else value
 
 
+Flag = Annotated[
+    str,
+    BeforeValidator(_boolean, json_schema_input_type=bool | Literal["TRUE", "FALSE", "absent"]),
+    Field(pattern="^(TRUE|FALSE|absent)$"),
+]
+
+
 class Set(_PolicyStep):
-    """Set policy attributes to any value; `absent` removes one."""
+    """Set policy attributes to any value; `absent` removes one. At least one is given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [has("send_allowed", type=["boolean", "string"]), has("status", type="string")]
+        }
+    )
 
     verb: ClassVar[str] = "set"
 
-    send_allowed: (
-        Annotated[str, BeforeValidator(_boolean), Field(pattern="^(TRUE|FALSE|absent)$")] | None
-    ) = None
-    status: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    send_allowed: Flag | None = Field(None, description="`tnMailSendAllowed`")
+    status: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="`tnAccountStatus`: any value"
+    )
 
     @model_validator(mode="after")
     def _something(self) -> "Set":

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field
+
 from labctl.errors import DeadlinePassed
 from labctl.events import Check
 from labctl.protocols.poll import poll
+from labctl.scenario.durations import UNTIL, Duration, shown
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
 
@@ -14,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class Receive(Step):
-    """Wait until a message is in an account's mailbox: seen by IMAP, and (in a lab of our own)
-    as a file below `Maildir/new` or `Maildir/cur`.
+    """Wait until a message is in an account's mailbox: seen by IMAP, and (in a lab of our own) as
+    one file below `Maildir/new` or `Maildir/cur`.
     """
 
     verb: ClassVar[str] = "receive"
 
-    account: Name
-    message: Name
+    account: Name = Field(description="whose mailbox is looked into")
+    message: Name = Field(description="the name of the message that must arrive")
+    within: Duration | None = Field(None, description=UNTIL)
 
     def accounts(self) -> Iterable[str]:
         """Return whose mailbox is looked into."""
@@ -51,6 +55,7 @@ class Receive(Step):
         self._show_commands(session, wanted)
         mailbox = session.mailbox(self.account)
         attempt: list[Event] = []
+        seconds = self.within or session.wait_seconds
 
         def look() -> int | None:
             attempt.clear()  # of all the looks, the last one is worth telling
@@ -58,13 +63,9 @@ class Receive(Step):
 
         mailbox.emit_to(attempt.append)
         try:
-            uid = poll(
-                look,
-                what=f"{wanted} in the mailbox of {self.account}",
-                seconds=session.wait_seconds,
-            )
+            uid = poll(look, what=f"{wanted} in the mailbox of {self.account}", seconds=seconds)
         except DeadlinePassed:
-            waited = f"none within {session.wait_seconds:g} s"
+            waited = f"none within {shown(seconds)}"
             attempt.append(Check("imap", "the message", waited, ok=False))
             raise
         finally:

@@ -6,24 +6,24 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from labctl.scenario.durations import RETRIED, Duration
 from labctl.scenario.messages import compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Name, Seconds, Step
+from labctl.scenario.model import ACCEPTED, Expect, Name, Step
 from labctl.scenario.session import Session
 from labctl.scenario.submission import further, people, transact
 
 
 class Resend(Step):
-    """Send an earlier message again, same envelope, same route, under a Message-ID of its own.
-
-    `as` names the new message; without it later steps know it by no name.
-    """
+    """Send an earlier message again: same envelope, same route, same session, a new Message-ID."""
 
     verb: ClassVar[str] = "resend"
 
-    message: Name
-    name: Name | None = Field(default=None, alias="as")
-    within: Seconds | None = None
-    expect: Expect = ACCEPTED
+    message: Name = Field(description="the name of the earlier message")
+    name: Name | None = Field(
+        None, alias="as", description="the name by which later steps know the new one"
+    )
+    within: Duration | None = Field(None, description=RETRIED)
+    expect: Expect = Field(ACCEPTED, description="the reply that must come")
 
     def names(self) -> str | None:
         """Return what `as` says."""

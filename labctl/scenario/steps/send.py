@@ -1,42 +1,58 @@
 """The verb `send`."""
 
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from labctl.protocols.smtp import Envelope
+from labctl.scenario.durations import RETRIED, Duration
 from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Seconds, Step
+from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Step
 from labctl.scenario.names import account_of
 from labctl.scenario.session import Session
 from labctl.scenario.submission import further, transact
 
-SERVICES = {"submission": "submission", "submissions": "submissions", "relay": "smtp"}
+Via = Literal["submission", "submissions", "relay"]
+SERVICES: Mapping[Via, str] = {
+    "submission": "submission",
+    "submissions": "submissions",
+    "relay": "smtp",
+}
+
+
+Filled = Annotated[Line, Field(min_length=1)]
 
 
 class Send(Step):
-    """Send a message, and check the reply.
-
-    `from` is an account, which signs in on submission, or an address outside, which sends through
-    the relay. `envelope_from` and `header_from` say another sender than one's own ("" is the null
-    sender). `session` names an SMTP session that stays open for later steps of the same name.
-    With `within` (seconds) a temporary refusal is tried again until then.
-    """
+    """Send a message, and check the reply that decides: without `expect` it must be accepted."""
 
     verb: ClassVar[str] = "send"
 
-    sender: Line = Field(alias="from", min_length=1)
-    to: Line | tuple[Line, ...] = Field(min_length=1)
-    subject: Line = "A message"
-    body: str = "Sent by the mail-policy lab.\n"
-    name: Name | None = Field(default=None, alias="as")
-    via: Literal["submission", "submissions", "relay"] | None = None
-    envelope_from: Line | None = None
-    header_from: Line | None = None
-    session: Name | None = None
-    within: Seconds | None = None
-    expect: Expect = ACCEPTED
+    sender: Filled = Field(
+        alias="from",
+        description="an account, which signs in, or an address outside, which does not",
+    )
+    to: Filled | Annotated[tuple[Filled, ...], Field(min_length=1)] = Field(
+        description="the recipients, accounts or addresses"
+    )
+    subject: Line = Field("A message", description="its subject")
+    body: str = Field("Sent by the mail-policy lab.\n", description="its text")
+    name: Name | None = Field(
+        None, alias="as", description="the name by which later steps know the message"
+    )
+    via: Via | None = Field(
+        None, description="how it goes in: without it accounts submit on 587, others use the relay"
+    )
+    envelope_from: Line | None = Field(
+        None, description='another sender in the envelope, `""` for the null sender'
+    )
+    header_from: Line | None = Field(None, description="another sender in the header")
+    session: Name | None = Field(
+        None, description="an SMTP session that stays open for later steps of the same name"
+    )
+    within: Duration | None = Field(None, description=RETRIED)
+    expect: Expect = Field(ACCEPTED, description="the reply that must come")
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -78,6 +94,6 @@ class Send(Step):
 
     def _route(self) -> Route:
         outsider = "@" in self.sender
-        via = self.via or ("relay" if outsider else "submission")
+        via: Via = self.via or ("relay" if outsider else "submission")
         login = None if outsider or via == "relay" else self.sender
         return Route(SERVICES[via], login, self.session)

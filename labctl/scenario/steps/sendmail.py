@@ -8,7 +8,7 @@ from pydantic import Field
 from labctl.scenario.messages import Draft, compose, message_id
 from labctl.scenario.model import Line, Name, Step
 from labctl.scenario.names import account_of
-from labctl.scenario.session import Session, Skipped
+from labctl.scenario.session import Session
 
 _REFUSED = "is not allowed to submit mail"  # postdrop(1), sendmail(1)
 _SHOWN = 72  # characters of what it printed
@@ -17,17 +17,18 @@ _SHOWN = 72  # characters of what it printed
 class Sendmail(Step):
     """Submit a message with `sendmail(1)` inside Postfix's container, as a program there would.
 
-    `user` is one of the system's users, `from` and `to` the envelope (`from` "" is the null
-    sender), `options` more of sendmail's. Needs the lab's containers; skipped elsewhere.
+    Needs the lab's containers; skipped elsewhere.
     """
 
     verb: ClassVar[str] = "sendmail"
 
-    user: Name = "root"
-    sender: Line | None = Field(default=None, alias="from")
-    to: Line = Field(min_length=1)
-    options: tuple[Line, ...] = ()
-    expect: Literal["accepted", "refused"] = "refused"
+    user: Name = Field("root", description="one of the system's users")
+    sender: Line | None = Field(
+        None, alias="from", description='the sender in the envelope, `""` for the null sender'
+    )
+    to: Line = Field(min_length=1, description="the recipient")
+    options: tuple[Line, ...] = Field((), description="more options of sendmail's")
+    expect: Literal["accepted", "refused"] = Field("refused", description="whether it may")
 
     def accounts(self) -> Iterable[str]:
         """Return whose addresses are used."""
@@ -45,8 +46,7 @@ class Sendmail(Step):
 
     def perform(self, session: Session) -> None:
         """Submit, and hold the exit status against what was expected."""
-        if session.containers is None:
-            raise Skipped("needs the lab's own containers")
+        containers = session.needed_containers()
         recipient = session.address(self.to)
         arguments = [*self.options]
         if self.sender is not None:
@@ -55,7 +55,7 @@ class Sendmail(Step):
         message = compose(message_id(f"step-{session.number}", session.run), draft)
         arguments += [recipient]
         session.show_command(session.by_hand.sendmail(self.user, arguments, message))
-        status, text = session.containers.sendmail(self.user, arguments, message.content.decode())
+        status, text = containers.sendmail(self.user, arguments, message.content.decode())
         seen = text.strip()[:_SHOWN] or "nothing said"
         refused = status != 0 and _REFUSED in text
         met = refused if self.expect == "refused" else status == 0

@@ -3,15 +3,24 @@
 from collections.abc import Iterable
 from itertools import groupby
 from textwrap import shorten
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, StrictBool
 
 from labctl.protocols.smtp import SmtpConnection
 from labctl.scenario.model import Name, Step
 from labctl.scenario.session import Session
-from labctl.scenario.steps.send import SERVICES
-from labctl.scenario.wire import CLOSED, Spoken, Words, heard, passwords, split, spoken
+from labctl.scenario.steps.send import SERVICES, Via
+from labctl.scenario.wire import (
+    CLOSED,
+    LINE_PATTERN,
+    Spoken,
+    Words,
+    heard,
+    passwords,
+    split,
+    spoken,
+)
 
 _SHOWN = 56  # characters of a reply: the transcript has the whole of it
 
@@ -21,21 +30,31 @@ def _line(value: str) -> str:
     return value
 
 
-class Smtp(Step):
-    """Speak SMTP, byte by byte (labctl.scenario.wire), and hold each reply against the expected.
+Said = Annotated[
+    str,
+    AfterValidator(_line),
+    Field(title="dialogue line", json_schema_extra={"pattern": LINE_PATTERN}),
+]
 
-    EHLO, STARTTLS and, with an `account`, the sign-in come first; `greet: false` leaves them out.
-    Lines to be sent that follow one another go out in one piece. `session` names an SMTP session
-    that stays open for later steps of the same name, which go on where this one ended.
+
+class Smtp(Step):
+    """Speak SMTP, byte by byte (see [A dialogue](#a-dialogue)), and hold each reply against the
+    expected one.
     """
 
     verb: ClassVar[str] = "smtp"
 
-    via: Literal["submission", "submissions", "relay"] = "submission"
-    account: Name | None = None
-    greet: bool = True
-    session: Name | None = None
-    dialogue: tuple[Annotated[str, AfterValidator(_line)], ...] = ()
+    via: Via = Field("submission", description="where")
+    account: Name | None = Field(
+        None, description="who signs in before the dialogue; without it nobody does"
+    )
+    greet: StrictBool = Field(
+        default=True, description="EHLO and STARTTLS come first; `false`: nothing is said before"
+    )
+    session: Name | None = Field(
+        None, description="an SMTP session that stays open; a later step of that name goes on"
+    )
+    dialogue: tuple[Said, ...] = Field((), description="the lines, in order")
 
     def accounts(self) -> Iterable[str]:
         """Return who signs in, and whose password is said."""

@@ -1,11 +1,14 @@
 """The verb `warned`."""
 
+from collections.abc import Iterable
 from typing import ClassVar
+
+from pydantic import Field
 
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Outcome, Reply, Stage
 from labctl.scenario.model import Expect, Name, Step
-from labctl.scenario.session import Session, Skipped
+from labctl.scenario.session import Session
 from labctl.scenario.submission import check_outcome
 
 _TAKEN = Outcome(Stage.EOM, Reply(250, "2.0.0", "nothing was warned of"))
@@ -21,12 +24,16 @@ class Warned(Step):
 
     verb: ClassVar[str] = "warned"
 
-    message: Name
-    expect: Expect
+    message: Name = Field(description="the name of the message")
+    expect: Expect = Field(description="the reply that it would have got")
 
     def refers_to(self) -> str | None:
         """Return the message that it is about."""
         return self.message
+
+    def logs(self) -> Iterable[str]:
+        """Return who warns."""
+        return ("postfix",)
 
     def summary(self) -> str:
         """Say which message, and what would have become of it."""
@@ -34,9 +41,8 @@ class Warned(Step):
 
     def perform(self, session: Session) -> None:
         """Wait until the log tells, and compare."""
-        containers = session.containers
-        if containers is None:
-            raise Skipped("needs the lab's own containers")
+        containers = session.needed_containers()
+        session.show_command(session.by_hand.labctl("shadow"))
         sent = session.messages[self.message]
         wanted = sent.message.message_id
         login, outcomes = poll(
