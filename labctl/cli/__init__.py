@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "scenario": "scenario",
     "check": "scenario",
     "report": "scenario",
+    "evidence": "evidence",
     "doctor": "host",
     "version": "host",
     "prove": "prove",

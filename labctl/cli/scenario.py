@@ -1,7 +1,6 @@
 """The commands about scenarios: scenarios, scenario, check, report."""
 
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,24 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.app import App, endpoints_option, output_option, pass_app
+from labctl.cli.keeping import (
+    BUNDLES,
+    REPORTS,
+    evidence_option,
+    holds_a_run,
+    kept_evidence,
+    kept_reports,
+    read_events,
+    report_option,
+    reserved,
+    write_reports,
+)
 from labctl.cli.output import show
 from labctl.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from labctl.events import Emit, Event
     from labctl.report.jsonl import JsonlWriter
     from labctl.report.terminal import Terminal
@@ -95,32 +108,49 @@ def check(app: App, *, files: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...")
 @format_option
+@report_option
+@evidence_option
 @verbose_option
 @endpoints_option
 @pass_app
 def scenario(
-    app: App, *, names: tuple[str, ...], output: str, verbose: int, endpoints_file: Path | None
+    app: App,
+    *,
+    names: tuple[str, ...],
+    output: str,
+    report: tuple[Path, ...],
+    evidence: Path | None,
+    verbose: int,
+    endpoints_file: Path | None,
 ) -> int:
     """Replay scenarios against the lab, or against the stack that --endpoints describes.
 
     Each run leaves its transcript in .lab/runs/; what was changed in the directory is put back at
-    the end, also after an interrupt. Exits with 0 only if every expectation was met.
+    the end, also after an interrupt, and reports and evidence are written then, too. Exits with 0
+    only if every expectation was met.
     """
     from labctl.scenario.loader import load_all
+    from labctl.scenario.session import new_run_id
 
-    loaded = load_all(_find(app, name) for name in names)
     transcripts: list[Path] = []
-    code = int(Exit.OK)
-    for each in loaded:
-        run = _Run(app, endpoints_file, output, verbose)
-        ended, transcript = run.perform(each)
-        transcripts.append(transcript)
-        code = code or ended
-        if code == Exit.INTERRUPTED:
-            break
-    if output in {"junit", "html"}:
-        click.echo(_render(output, _all_events(transcripts)))
-    return code
+    with (
+        reserved(report, REPORTS) as reports,
+        reserved([evidence] if evidence else [], BUNDLES) as bundles,
+    ):
+        loaded = load_all(_find(app, name) for name in names)
+        with (
+            kept_evidence(app, endpoints_file, bundles, loaded, transcripts),
+            kept_reports(reports, transcripts, output=output, verbose=verbose),
+        ):
+            code = int(Exit.OK)
+            for each in loaded:
+                run = _Run(app, endpoints_file, output, verbose, new_run_id())
+                transcripts.append(run.transcript)
+                ended = run.perform(each)
+                code = code or ended
+                if code == Exit.INTERRUPTED:
+                    break
+            return code
 
 
 @dataclass(frozen=True)
@@ -131,19 +161,24 @@ class _Run:
     endpoints_file: Path | None
     output: str
     verbose: int
+    run_id: str
 
-    def perform(self, scenario: "Scenario") -> tuple[int, Path]:
+    @property
+    def transcript(self) -> Path:
+        """Where its events are stored."""
+        return self.app.settings.state / "runs" / self.run_id / "transcript.jsonl"
+
+    def perform(self, scenario: "Scenario") -> int:
+        """Run it; returns the exit code."""
         from labctl.cli.presenter import presenter
         from labctl.report.jsonl import JsonlWriter
         from labctl.scenario.runner import run
-        from labctl.scenario.session import Session, new_run_id
+        from labctl.scenario.session import Session
 
         endpoints = self.app.endpoints(self.endpoints_file)
-        run_id = new_run_id()
-        transcript = self.app.settings.state / "runs" / run_id / "transcript.jsonl"
-        transcript.parent.mkdir(parents=True, exist_ok=True)
+        self.transcript.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            listeners: list[Emit] = [stack.enter_context(JsonlWriter(transcript))]
+            listeners: list[Emit] = [stack.enter_context(JsonlWriter(self.transcript))]
             if live := self._live():
                 stack.enter_context(live)
                 listeners.append(live)
@@ -154,14 +189,14 @@ class _Run:
 
             session = Session(
                 endpoints,
-                run_id,
+                self.run_id,
                 listen,
                 self.app.settings.wait_seconds,
                 self._containers(),
                 str(self.endpoints_file or ""),
                 presenter() if self.output == "text" else None,
             )
-            return run(scenario, session).exit_code, transcript
+            return run(scenario, session).exit_code
 
     def _live(self) -> "Terminal | JsonlWriter | None":
         if self.output == "text":
@@ -182,41 +217,40 @@ class _Run:
         return containers
 
 
-def _all_events(transcripts: Iterable[Path]) -> "Iterator[Event]":
-    from labctl.report.jsonl import read
-
-    for path in transcripts:
-        yield from read(path)
-
-
-def _render(output: str, events: "Iterable[Event]") -> str:
-    if output == "junit":
-        from labctl.report.junit import to_junit
-
-        return to_junit(events)
-    from labctl.report.html import to_html
-
-    return to_html(events)
-
-
 @click.command()
 @click.argument("run")
 @format_option
+@report_option
 @verbose_option
 @pass_app
-def report(app: App, *, run: str, output: str, verbose: int) -> None:
-    """Render the transcript of a run again: by its id, by its path, or `last`."""
-    path = _transcript(app, run)
-    if output in {"junit", "html"}:
-        click.echo(_render(output, _all_events([path])))
-    elif output == "jsonl":
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
-    else:
-        from labctl.report.terminal import Terminal
+def report(app: App, *, run: str, output: str, report: tuple[Path, ...], verbose: int) -> None:
+    """Render the transcript of a run again: by its id, by its path, or `last`.
 
-        with Terminal(sys.stdout, verbose=verbose) as emit:
-            for event in _all_events([path]):
-                emit(event)
+    A transcript that ends early, because its run was killed, is rendered as far as it goes.
+    """
+    from labctl.report.jsonl import is_cut_off
+    from labctl.report.views import render
+
+    path = _transcript(app, run)
+    with reserved(report, REPORTS) as reports:
+        events = read_events([path])
+        if not holds_a_run(events):
+            raise UsageError(f"{path} holds no run: it has no run-started event")
+        if is_cut_off(path):
+            click.echo(f"labctl: {path} ends in the middle of a line: it was cut off", err=True)
+        if output == "text":
+            _play_back(events, verbose)
+        else:
+            click.echo(render(output, events), nl=False)
+        write_reports(reports, events, verbose=verbose)
+
+
+def _play_back(events: "Iterable[Event]", verbose: int) -> None:
+    from labctl.report.terminal import Terminal
+
+    with Terminal(sys.stdout, verbose=verbose) as emit:
+        for event in events:
+            emit(event)
 
 
 def _transcript(app: App, run: str) -> Path:

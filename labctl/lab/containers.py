@@ -129,6 +129,15 @@ class LabContainers:
             return "unhealthy"
         return "healthy"
 
+    def identity(self, service: str) -> dict[str, str]:
+        """Return the ids of a service's container and image, and when the container was made."""
+        attributes = self._container(service).attrs
+        return {
+            "container_id": str(attributes["Id"]),
+            "image_id": str(attributes["Image"]),
+            "created": str(attributes["Created"]).partition(".")[0],
+        }
+
     # What steps may ask (labctl.scenario.session.Containers).
 
     def fingerprint(self) -> Mapping[str, str]:

@@ -186,6 +186,11 @@ class Directory:
         """Return what a filter (RFC 4515) finds; raises ExpectationFailed if it is refused."""
         return self._search(base, query, scope)
 
+    def people_with(self, attributes: Sequence[str]) -> list[Entry]:
+        """Return all people with these attributes and no others, operational ones among them."""
+        found = self._search(f"ou=users,{self.base_dn}", PEOPLE, "LEVEL", attributes)
+        return sorted(found, key=lambda entry: entry.dn)
+
     def replace(self, dn: str, values: Values) -> None:
         """Give each attribute exactly these values; an empty sequence removes it.
 
@@ -233,19 +238,27 @@ class Directory:
         self._tap.emit(Change(_without_passwords(lines), seconds))
 
     def _search(
-        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+        self,
+        base: str,
+        query: str,
+        scope: Literal["BASE", "LEVEL", "SUBTREE"],
+        attributes: Sequence[str] = ("*",),
     ) -> list[Entry]:
         return [
             Entry(row["dn"], {name: _texts(raw) for name, raw in row["raw_attributes"].items()})
-            for row in self._rows(base, query, scope)
+            for row in self._rows(base, query, scope, attributes)
         ]
 
     def _rows(
-        self, base: str, query: str, scope: Literal["BASE", "LEVEL", "SUBTREE"]
+        self,
+        base: str,
+        query: str,
+        scope: Literal["BASE", "LEVEL", "SUBTREE"],
+        attributes: Sequence[str] = ("*",),
     ) -> list[dict[str, Any]]:
         connection = self._connection
         try:
-            connection.search(base, query, scope, attributes=["*"])
+            connection.search(base, query, scope, attributes=list(attributes))
         except ldap.LDAPNoSuchObjectResult:
             return []
         except ldap.LDAPException as error:

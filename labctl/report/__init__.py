@@ -7,7 +7,8 @@ looks the same live and when its stored transcript is rendered again years later
 `jsonl`      the transcript itself, one event a line: written as it happens, read back
 `terminal`   lines for people, as the events arrive; colour only where it is wanted
 `junit`      JUnit XML for a CI server
-`html`       one self-contained page to keep or to send
+`html`       one self-contained page to keep or to send; `chart` is its picture of the time
+`views`      any of them, by name or by the ending of a file
 ===========  ==================================================================================
 
 Beneath them: `run` gathers events into steps and runs, `wording` holds the words and the escapes

@@ -1,11 +1,54 @@
 """The run as one HTML page to keep or to send: no network, no script, light and dark, printable."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from labctl.events import Event
-from labctl.report.run import Run, runs
-from labctl.report.wording import MARKS, lines, milliseconds, visible, wire_mark
+from labctl.report.chart import columns, timeline
+from labctl.report.run import Case, Run, runs
+from labctl.report.wording import (
+    INTERRUPTED,
+    MARKS,
+    count,
+    duration,
+    lines,
+    paragraphs,
+    visible,
+    wire_mark,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_MANY: Final = 40  # so many rows in which nothing happened are folded away
+OPEN: Final = "expected open"
+
+_MARKS: Final = {**MARKS, OPEN: "○", "met": MARKS["passed"], "not met": MARKS["failed"]}
+_GROUPS: Final = {
+    "failed": ("Failed", "An expectation was not met."),
+    "error": ("Error", "Could not be performed."),
+    INTERRUPTED: ("Interrupted", "Did not come to an end."),
+    OPEN: ("Expected open", "Passed: ways around the policy that are known to be open here."),
+    "skipped": ("Skipped", "Not performed, for the reason that is given."),
+    "passed": ("Passed", "Every expectation was met."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cases that ended the same way, worst first; `folded` if there is no need to see them."""
+
+    kind: str
+    title: str
+    about: str
+    cases: Sequence[Case]
+
+    @property
+    def folded(self) -> bool:
+        """Say whether they are out of the way: many, and nothing happened in them."""
+        return self.kind in ("skipped", "passed") and len(self.cases) > _MANY
 
 
 def to_html(events: Iterable[Event]) -> str:
@@ -14,6 +57,20 @@ def to_html(events: Iterable[Event]) -> str:
     Every value is escaped for HTML and made `visible`: the page shows what a server sent, and
     cannot be changed by it.
     """
+    return _template().render(
+        runs=runs(events),
+        marks=_MARKS,
+        kind=kind,
+        groups=groups,
+        timeline=timeline,
+        columns=columns,
+        count=count,
+        wire_mark=wire_mark,
+    )
+
+
+@cache
+def _template() -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -24,9 +81,8 @@ def to_html(events: Iterable[Event]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"lines": lines, "milliseconds": milliseconds}
-    page = environment.get_template("report.html")
-    return page.render(runs=runs(events), marks=MARKS, share=share, wire_mark=wire_mark)
+    environment.filters |= {"lines": lines, "paragraphs": paragraphs, "duration": duration}
+    return environment.get_template("report.html")
 
 
 def _printable(value: Any) -> Any:
@@ -34,7 +90,12 @@ def _printable(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def share(run: Run, seconds: float) -> float:
-    """Return how long `seconds` is beside the run's longest step, in percent."""
-    longest = max((step.seconds for step in run.steps), default=0.0)
-    return round(100 * seconds / longest, 1) if longest else 0.0
+def kind(case: Case) -> str:
+    """Return how a case ended, or `expected open`."""
+    return OPEN if case.outcome == "passed" and case.meaning == OPEN else case.outcome
+
+
+def groups(run: Run) -> list[Group]:
+    """Return the cases of a run by how they ended."""
+    found = {name: [case for case in run.cases if kind(case) == name] for name in _GROUPS}
+    return [Group(name, *_GROUPS[name], cases) for name, cases in found.items() if cases]

@@ -4,7 +4,7 @@ Each line is flushed as it is written, so an interrupted run leaves everything u
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -47,20 +47,31 @@ class JsonlWriter:
 
 
 def read(path: Path) -> Iterator[Event]:
-    """Yield the events of a stored transcript, one by one.
+    """Yield the events of a stored transcript, one by one, as `parse` does."""
+    with path.open("rb") as file:
+        yield from parse(file, str(path))
+
+
+def parse(lines: Iterable[bytes], name: str) -> Iterator[Event]:
+    """Yield the events that lines hold, one by one.
 
     A last line without its line feed that is no JSON is what a crash left of a write: reading stops
-    before it. Any other broken line raises ValueError: `path:line: what`.
+    before it. Any other broken line raises ValueError: `name:line: what`.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                data = json.loads(line)
-            except ValueError as error:
-                if not line.endswith(b"\n"):
-                    return
-                raise ValueError(f"{path}:{number}: not JSON: {error}") from error
-            yield _event(data, f"{path}:{number}")
+    for number, line in enumerate(lines, 1):
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            if not line.endswith(b"\n"):
+                return
+            raise ValueError(f"{name}:{number}: not JSON: {error}") from error
+        yield _event(data, f"{name}:{number}")
+
+
+def is_cut_off(path: Path) -> bool:
+    """Say whether a transcript ends in the middle of a line, as a crash leaves it."""
+    last = path.read_bytes().rpartition(b"\n")[2]
+    return bool(last) and not list(parse([last], str(path)))
 
 
 def _event(data: object, where: str) -> Event:

@@ -2,8 +2,8 @@
 case of a scenario that has cases.
 
 A step that was not met is a failure, one that could not be performed or did not end is an error.
-A run that did not pass although all its steps did (nothing was checked; it was interrupted between
-two steps) gets a case of its own, so that no reader takes it for a success.
+A run that was interrupted, or did not pass although all its steps did (nothing was checked), gets a
+case of its own that says so, and no reader takes it for a success.
 """
 
 from collections.abc import Iterable
@@ -46,7 +46,8 @@ def _cases(run: Run) -> list["TestCase"]:
         _case(scenario, _name(step), step.seconds, step.outcome, _headline(step), _body(step))
         for step in run.steps
     ]
-    if run.outcome != "passed" and all(each.outcome == "passed" for each in run.cases or run.steps):
+    none_red = all(each.outcome == "passed" for each in run.cases or run.steps)
+    if run.outcome == INTERRUPTED or (run.outcome != "passed" and none_red):
         cases.append(_case(scenario, "the run", 0, run.outcome, visible(run.reason)))
     return cases
 

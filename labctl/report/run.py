@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from labctl.events import (
     CaseEnded,
@@ -23,11 +24,12 @@ from labctl.events import (
     StepStarted,
     Wire,
 )
-from labctl.report.wording import INTERRUPTED, count
+from labctl.report.wording import INTERRUPTED, OUTCOMES, count
 
 Happening = Wire | Change | Check | Command | Clue | Note
 LAST = 20
 """How many lines of the wire a view shows that does not show it whole."""
+_BY_SIGNAL: Final = 130  # the exit code of a run that was interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class Case:
     @property
     def outcome(self) -> str:
         """A verdict's word, or `interrupted`."""
-        return self.ended.verdict.value if self.ended else INTERRUPTED
+        if self.ended is None or any(step.ended is None for step in self.steps):
+            return INTERRUPTED
+        return self.ended.verdict.value
 
     @property
     def reason(self) -> str:
@@ -126,17 +130,26 @@ class Case:
         return self.ended.seconds if self.ended else 0.0
 
     @property
-    def note(self) -> str:
-        """What was seen in short, after what that means if it is not the usual."""
+    def meaning(self) -> str:
+        """What its having passed means, if it is not the usual: `expected open`."""
+        return self.ended.note if self.ended else ""
+
+    @property
+    def seen(self) -> str:
+        """What was seen, in short, by the last step that has something to tell."""
         seen = [step.seen for step in self.steps if step.seen]
         unmet = [step.seen for step in self.steps if step.unmet]
-        meaning = self.ended.note if self.ended else ""
-        return ": ".join(filter(None, (meaning, (unmet or seen or [""])[-1])))
+        return (unmet or seen or [""])[-1]
+
+    @property
+    def note(self) -> str:
+        """What was seen in short, after what that means if it is not the usual."""
+        return ": ".join(filter(None, (self.meaning, self.seen)))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a scenario; `ended` is None if it was interrupted."""
+    """One run of a scenario; `ended` is None if its transcript ends early."""
 
     started: RunStarted
     steps: tuple[Step, ...]
@@ -146,12 +159,14 @@ class Run:
     @property
     def outcome(self) -> str:
         """A verdict's word, or `interrupted`."""
-        return self.ended.verdict.value if self.ended else INTERRUPTED
+        if self.ended is None or self.ended.exit_code == _BY_SIGNAL:
+            return INTERRUPTED
+        return self.ended.verdict.value
 
     @property
     def reason(self) -> str:
         """Why it did not pass."""
-        return self.ended.reason if self.ended else ""
+        return self.ended.reason if self.ended else "the transcript ends before the run did"
 
     @property
     def began(self) -> datetime:
@@ -160,7 +175,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it took; of an interrupted run, how long its steps took."""
+        """How long it took; where its end is missing, how long its steps took."""
         return self.ended.seconds if self.ended else sum(step.seconds for step in self.steps)
 
     @property
@@ -168,17 +183,14 @@ class Run:
         """How many steps, or cases, ended which way, without those that none did; undo steps are
         not counted.
         """
-        if end := self.ended:
-            ways = {name: getattr(end, name) for name in ("passed", "failed", "error", "skipped")}
-            return {name: number for name, number in ways.items() if number}
-        if self.cases:
-            return dict(Counter(case.outcome for case in self.cases))
-        return dict(Counter(step.outcome for step in self.steps if not step.started.undo))
+        counted = self.cases or [step for step in self.steps if not step.started.undo]
+        ways = Counter(each.outcome for each in counted)
+        return {name: ways[name] for name in OUTCOMES if ways[name]}
 
     @property
     def open(self) -> int:
         """How many cases passed because a way is open that is known to be."""
-        return sum(bool(case.ended and case.ended.note) for case in self.cases)
+        return sum(bool(case.meaning) for case in self.cases)
 
     @property
     def checks(self) -> int:

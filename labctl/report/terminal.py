@@ -205,5 +205,5 @@ def _labelled(label: str, text: str, style: str = "") -> Iterator[Detail]:
 
 def _news(run: Run) -> str:
     """Return the run's reason, unless a step has told it already."""
-    told = any(run.reason in step.reason for step in run.steps)
+    told = run.reason == run.outcome or any(run.reason in step.reason for step in run.steps)
     return "" if told or any(case.reason for case in run.cases) else run.reason

@@ -6,6 +6,9 @@ from typing import Final
 INTERRUPTED: Final = "interrupted"
 """How a step or a run ended that has no end in the transcript."""
 
+OUTCOMES: Final = ("passed", "failed", "error", INTERRUPTED, "skipped")
+"""How a step, a case or a run can end, in the order in which they are counted."""
+
 MARKS: Final = {
     "passed": "✓",
     "failed": "✗",
@@ -60,6 +63,16 @@ def wire_mark(mark: str) -> str:
 def milliseconds(seconds: float) -> str:
     """Return a step's duration: `38 ms`."""
     return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"  # noqa: PLR2004
+
+
+def duration(seconds: float) -> str:
+    """Return a time for reading: `38 ms` below a second, `1.2 s` from there on."""
+    return milliseconds(seconds) if seconds < 1 else f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
+
+
+def paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a text that is wrapped into lines, each of them `visible`."""
+    return [visible(" ".join(part.split())) for part in text.split("\n\n") if part.strip()]
 
 
 def count(number: int, noun: str) -> str:

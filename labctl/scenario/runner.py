@@ -101,7 +101,7 @@ def _play(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> 
     except KeyboardInterrupt:
         tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
     finally:
-        with _interrupts_held():
+        with interrupts_held():
             _take_back(steps, session, tally)
             session.close()
 
@@ -174,8 +174,8 @@ def _end(
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let an interrupt wait until what was changed is put back."""
+def interrupts_held() -> Iterator[None]:
+    """Ignore interrupts meanwhile: what was changed is put back, what is to be kept is written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import LABCTL, ROOT, LiveLab, environment
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/scenarios.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/scenarios.md", "docs/reports.md"]
+# What the commands of the pages write: here in a directory of the test's own.
+WRITTEN = re.compile(r"\b(?:stack\.json|offboarding\.(?:html|xml|txt)|evidence\.tgz)")
 # Run by the suite itself, or running it.
 ELSEWHERE = {"make test", "make lint", "LAB_TESTS=unit make test"}
 
@@ -39,9 +41,7 @@ def test_every_command_of_a_page_runs(home: LiveLab, page: str, tmp_path: Path) 
     for command in shown:
         if command in ELSEWHERE:
             continue
-        text = command.replace("> stack.json", f"> {tmp_path}/stack.json").replace(
-            "--endpoints stack.json", f"--endpoints {tmp_path}/stack.json"
-        )
+        text = WRITTEN.sub(lambda match: f"{tmp_path}/{match[0]}", command)
         expected = int(found[1]) if (found := re.search(r"# exits with (\d+)", command)) else 0
         done = subprocess.run(
             ["bash", "-c", text], cwd=ROOT, env=env, capture_output=True, text=True, check=False

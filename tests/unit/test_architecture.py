@@ -22,9 +22,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "report": ({"events"}, {"rich", "junitparser", "jinja2", "markupsafe"}),
     "explain": (BASE | {"protocols"}, set()),
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
+    "evidence": (BASE | {"protocols", "report", "lab"}, {"ldif"}),
     "prove": (BASE | {"protocols", "scenario", "lab"}, set()),
     "cli": (
-        BASE | {"protocols", "scenario", "explain", "prove", "report", "lab", "cli"},
+        BASE | {"protocols", "scenario", "explain", "prove", "evidence", "report", "lab", "cli"},
         {"click", "rich", "ruamel", "pydantic"},
     ),
 }

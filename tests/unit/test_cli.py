@@ -1,5 +1,6 @@
 """The command line: help everywhere, clear errors, documented exit codes, stdout for data."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -7,8 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_evidence_bundle import MEMBERS, WHOLE, adding
+from test_report_sample import MIXED, stored
 
 from labctl.cli import COMMANDS
+from labctl.report.views import ENDINGS, render
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = ("list", "show", "set", "disable", "enable", "offboard", "kick", "add", "remove")
@@ -35,7 +39,9 @@ def test_every_command_is_in_the_help(tmp_path: Path) -> None:
     assert "130 interrupted" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *(f"user {verb}" for verb in USER)])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *(f"user {verb}" for verb in USER), "evidence verify"]
+)
 def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     """--help of each command says what it does, exit code 0."""
     done = labctl(*command.split(), "--help", state=tmp_path)
@@ -72,6 +78,13 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
         (["reset"], 3, "labctl up"),
         (["logs"], 3, "labctl up"),
         (["inbox", "alice", "--endpoints", "README.md"], 2, "no endpoints file"),
+        (["scenario", "offboarding", "--report", "r.pdf"], 2, "Use one of .txt, .jsonl"),
+        (["scenario", "offboarding", "--report", "nowhere/r.xml"], 2, "No such file or directory"),
+        (["scenario", "offboarding", "--evidence", "e.zip"], 2, "Use one of .tgz, .tar.gz"),
+        (["scenario", "offboarding", "--evidence", "nowhere/e.tgz"], 2, "cannot be written"),
+        (["report", "./README.md"], 2, "not a transcript: README.md:1: not JSON"),
+        (["evidence", "verify", "docs"], 2, "cannot be read: Is a directory"),
+        (["evidence", "verify", "README.md"], 2, "no evidence bundle"),
         (["completion", "tcsh"], 2, "tcsh"),
     ],
 )
@@ -129,3 +142,95 @@ def test_completion_knows_the_commands(tmp_path: Path) -> None:
     """What the script asks is answered with the commands that begin so."""
     env = {"_LABCTL_COMPLETE": "bash_complete", "COMP_WORDS": "labctl sce", "COMP_CWORD": "1"}
     assert "scenario" in labctl(state=tmp_path, **env).stdout
+
+
+@pytest.fixture
+def transcript(tmp_path: Path) -> Path:
+    """A stored run in which a step failed."""
+    return stored(tmp_path / "t.jsonl", MIXED)
+
+
+def test_reports_are_written_by_their_endings(tmp_path: Path, transcript: Path) -> None:
+    """Each file is of its form; stdout is what `-o` says, and nothing is left beside."""
+    places = [tmp_path / f"r{ending}" for ending in ENDINGS]
+    options = [part for place in places for part in ("--report", str(place))]
+    done = labctl("report", str(transcript), "-o", "junit", *options, state=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout == render("junit", MIXED)
+    for place in places:
+        assert place.read_text() == render(ENDINGS[place.suffix], MIXED)
+        assert f"wrote {place}" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"t.jsonl", *(p.name for p in places)}
+
+
+def test_reports_come_from_the_environment_too(tmp_path: Path, transcript: Path) -> None:
+    """Several are parted as paths are."""
+    places = [tmp_path / "a.html", tmp_path / "b.xml"]
+    value = os.pathsep.join(map(str, places))
+    done = labctl("report", str(transcript), state=tmp_path, LABCTL_REPORT_REPORT=value)
+    assert done.returncode == 0, done.stderr
+    assert all(place.is_file() for place in places)
+
+
+def test_reports_come_from_dotenv_too(tmp_path: Path, transcript: Path) -> None:
+    """What `.env` says reaches the command in the same form, as click hands it over."""
+    from labctl.cli import cli
+
+    place = tmp_path / "a.html"
+    defaults = {"report": {"report": f"{place}{os.pathsep}{tmp_path / 'b.xml'}"}}
+    cli.main(["report", str(transcript)], standalone_mode=False, default_map=defaults)
+    assert place.is_file()
+    assert (tmp_path / "b.xml").is_file()
+
+
+def test_an_old_report_stays_where_a_new_one_cannot_be_made(
+    tmp_path: Path, transcript: Path
+) -> None:
+    """What cannot be rendered leaves the file that was there as it was."""
+    place = tmp_path / "r.html"
+    place.write_text("old")
+    transcript.write_text("{}\n")
+    done = labctl("report", str(transcript), "--report", str(place), state=tmp_path)
+    assert done.returncode == 2
+    assert "not a labctl/v1 event" in done.stderr
+    assert place.read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"t.jsonl", "r.html"}
+
+
+@pytest.mark.parametrize("output", ["text", "jsonl", "junit", "html"])
+def test_a_transcript_without_a_run_is_an_error(tmp_path: Path, output: str) -> None:
+    """In each form, and not a report that reads like a success."""
+    (tmp_path / "t.jsonl").touch()
+    done = labctl("report", str(tmp_path / "t.jsonl"), "-o", output, state=tmp_path)
+    assert done.returncode == 2
+    assert "holds no run" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_transcript_that_was_cut_off_is_rendered_and_told(
+    tmp_path: Path, transcript: Path
+) -> None:
+    """A crash left half a line: all before it is shown, and stderr says what happened."""
+    transcript.write_bytes(transcript.read_bytes()[:-20])
+    done = labctl("report", str(transcript), state=tmp_path)
+    assert done.returncode == 0
+    assert "the transcript ends before the run did" in done.stdout
+    assert "ends in the middle of a line" in done.stderr
+
+
+def test_verifying_says_what_is_wrong(tmp_path: Path) -> None:
+    """0 and the members where a bundle is whole; 1 and the problems, escaped, where it is not."""
+    place = tmp_path / "e.tgz"
+    place.write_bytes(WHOLE)
+    done = labctl("evidence", "verify", str(place), state=tmp_path)
+    assert (done.returncode, done.stdout.count("as listed")) == (0, len(MEMBERS))
+    assert hashlib.sha256(WHOLE).hexdigest() in done.stderr
+    place.write_bytes(adding("evidence-r1/\x1b[2J"))
+    done = labctl("evidence", "verify", str(place), "-o", "json", state=tmp_path)
+    data = json.loads(done.stdout)
+    assert (done.returncode, data["whole"], data["schema"]) == (1, False, "labctl/v1")
+    assert "NOT whole" in done.stderr
+    assert "\x1b" not in done.stderr
+    states = {each["name"]: each["state"] for each in data["members"]}
+    assert states.pop("\x1b[2J") == "not listed"
+    assert set(states.values()) == {"as listed"}

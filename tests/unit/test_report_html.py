@@ -1,10 +1,11 @@
 """The HTML page: self-contained, escaped, and complete for every kind of run."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from test_report_sample import FURTHER, INTERRUPTED, LDIF, MIXED, PASSED, POLICY
+from test_report_sample import FURTHER, INTERRUPTED, LDIF, MIXED, PASSED, POLICY, STARTED, cases
 
 from labctl.report.html import to_html
 
@@ -46,10 +47,10 @@ def parsed(page: str) -> Balance:
 
 @pytest.mark.parametrize("events", [PASSED, MIXED, INTERRUPTED], ids=["passed", "mixed", "cut"])
 def test_the_page_needs_nothing_else(events: list[object]) -> None:
-    """No script, no link, no image, no address: one file, well formed, for every kind of run."""
+    """No script, no image, no address: one file, well formed, whose links stay within it."""
     page = to_html(events)  # type: ignore[arg-type]
     assert parsed(page).seen.isdisjoint({"script", "link", "img", "iframe", "object"})
-    assert not re.search(r"https?://|url\(|@import|\ssrc=|\shref=", page)
+    assert not re.search(r"https?://|url\(|@import|\ssrc=|\shref=\"[^#]", page)
     assert "default-src 'none'" in page
 
 
@@ -57,11 +58,20 @@ def test_the_verdict_comes_first() -> None:
     """The page's title and its first words are the verdict and the scenario's title."""
     words = [word.strip() for word in parsed(to_html(MIXED)).words if word.strip()]
     assert words[0] == "failed: Alice leaves the company"
-    assert words[2:5] == [
-        "✗ failed",
-        "Alice leaves the company",
+    assert words[2:6] == [
+        "✗",
+        "failed",
         "6 steps (3 passed, 1 failed, 1 error, 1 skipped), 4 checks, 6.41 s",
+        "Alice leaves the company",
     ]
+
+
+def test_the_page_says_what_the_scenario_is_about() -> None:
+    """Each paragraph of `why` is one, whatever the lines of the file; without it there is none."""
+    told = [replace(STARTED, why="One change\nstops <her>.\n\nShe stays.\n"), *PASSED[1:]]
+    page = to_html(told)
+    assert '<p class="why">One change stops &lt;her&gt;.</p>\n<p class="why">She stays.</p>' in page
+    assert '<p class="why">' not in to_html(PASSED)
 
 
 def test_steps_show_checks_ldif_commands_and_wire() -> None:
@@ -97,23 +107,52 @@ def test_a_server_cannot_write_into_the_page() -> None:
     assert page.encode()
 
 
-def test_times_are_bars_beside_the_longest() -> None:
-    """The longest step has a full bar, a step of a quarter of its time a quarter of it."""
+def test_the_time_is_a_picture_that_is_also_told() -> None:
+    """Each step that was performed is a bar of its length, and the caption names the longest."""
     page = to_html(MIXED)
-    assert "width: 100.0%" in page
-    assert "width: 24.1%" in page
+    assert page.count('<rect class="edge"') == 7, "eight steps and undos, one of them skipped"
+    assert 'width="24.08%"' in page, "1204 ms of 5000"
+    assert "Longest: step 5, receive, 5 s." in page
+
+
+def test_cases_are_summed_up_before_they_are_listed() -> None:
+    """A table of how many ended which way comes first; its links lead to the groups."""
+    page = to_html(cases(3, failed={2}, open_=set()))
+    sums = page[page.index('<table class="sums">') : page.index("</table>")]
+    assert re.findall(r"<td class=\"number\">(\d+)", sums) == ["1", "2"]
+    for place in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{place}"' in page
+
+
+def test_what_is_open_is_never_folded_away_and_many_that_passed_are() -> None:
+    """Of hundreds of cases those that failed or are expected open are in sight."""
+    page = to_html(cases(200, failed={7}, open_=set(range(100, 160))))
+    parser = parsed(page)
+    assert "Expected open: 60" in parser.words
+    assert "Passed: 139" in parser.words
+    assert page.count('<details class="fold">') == 1
+    assert page.index("Expected open: 60") < page.index('<details class="fold">')
+    assert page.count("<details open>") == 1
+
+
+def test_a_few_cases_are_not_folded_away() -> None:
+    """What fits on a screen is shown at once."""
+    assert "fold" not in to_html(cases(12, failed=set(), open_=set())).partition("</style>")[2]
 
 
 def test_an_interrupted_run_says_so() -> None:
     """Verdict, step and title all say that the run has no end."""
     words = " ".join(parsed(to_html(INTERRUPTED)).words)
-    assert "! interrupted" in words
-    assert "3 steps (2 passed, 1 interrupted)" in words
+    assert "! interrupted 3 steps (2 passed, 1 interrupted)" in " ".join(words.split())
+    assert "the transcript ends before the run did" in words
 
 
 def test_several_runs_share_a_page() -> None:
-    """Each run has its own heading and table."""
-    assert to_html(PASSED + MIXED).count("<h1>") == 2
+    """Each run has its own heading, and a list of them all comes first."""
+    page = to_html(PASSED + MIXED)
+    assert page.count("<h1>") == 2
+    assert page.index('href="#r2"') < page.index('<article id="r1"')
+    assert "<nav" not in to_html(PASSED)
 
 
 def test_no_run_is_no_page() -> None:

@@ -4,27 +4,19 @@ import io
 from pathlib import Path
 
 import pytest
-from test_report_sample import MIXED, PASSED
+from test_report_sample import MIXED, PASSED, stored
 
 from labctl.report.jsonl import JsonlWriter, read
 
 
-def stored(path: Path) -> Path:
-    """Write the mixed run to `path`."""
-    with JsonlWriter(path) as emit:
-        for event in MIXED:
-            emit(event)
-    return path
-
-
 def test_what_was_written_is_read_back_equal(tmp_path: Path) -> None:
     """Every event survives, also one whose text holds control characters and broken UTF-8."""
-    assert list(read(stored(tmp_path / "t.jsonl"))) == MIXED
+    assert list(read(stored(tmp_path / "t.jsonl", MIXED))) == MIXED
 
 
 def test_each_event_is_one_line_of_ascii(tmp_path: Path) -> None:
     """Nothing in an event can break a line or the file's encoding."""
-    data = stored(tmp_path / "t.jsonl").read_bytes()
+    data = stored(tmp_path / "t.jsonl", MIXED).read_bytes()
     assert data.isascii()
     assert data.count(b"\n") == len(data.splitlines()) == len(MIXED)
 
@@ -49,14 +41,14 @@ def test_a_stream_is_written_to_and_left_open() -> None:
 @pytest.mark.parametrize("cut", [1, 2, 40])
 def test_a_write_cut_off_by_a_crash_is_left_out(tmp_path: Path, cut: int) -> None:
     """A last line without its end is what a crash left: everything before it still counts."""
-    path = stored(tmp_path / "t.jsonl")
+    path = stored(tmp_path / "t.jsonl", MIXED)
     path.write_bytes(path.read_bytes()[: -1 - cut])
     assert list(read(path)) == MIXED[:-1]
 
 
 def test_a_last_event_without_a_line_feed_counts(tmp_path: Path) -> None:
     """A line that is whole but for its line feed is an event like any other."""
-    path = stored(tmp_path / "t.jsonl")
+    path = stored(tmp_path / "t.jsonl", MIXED)
     path.write_bytes(path.read_bytes().removesuffix(b"\n"))
     assert list(read(path)) == MIXED
 
@@ -75,7 +67,7 @@ def test_a_last_event_without_a_line_feed_counts(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named_with_its_place(tmp_path: Path, line: str, what: str) -> None:
     """A broken line in the middle is an error that starts `path:line:` and says what is wrong."""
-    path = stored(tmp_path / "t.jsonl")
+    path = stored(tmp_path / "t.jsonl", MIXED)
     broken = f"{line}\n".encode(errors="surrogateescape")
     path.write_bytes(path.read_bytes() + broken)
     with pytest.raises(ValueError, match=what) as caught:

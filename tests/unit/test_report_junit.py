@@ -11,6 +11,7 @@ from labctl.events import Check, RunEnded, Verdict
 from labctl.report.junit import to_junit
 
 NOTHING = RunEnded(Verdict.ERROR, "nothing was checked", 1, 0, 0, 0, 0, 0.1, 1)
+BY_SIGNAL = RunEnded(Verdict.ERROR, "interrupted", 1, 0, 0, 0, 1, 0.1, 130)
 
 
 def cases(xml: str) -> dict[str, ET.Element]:
@@ -90,7 +91,8 @@ def test_an_interrupted_step_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("end", "message"),
     [
-        ([], "interrupted"),
+        ([], "the transcript ends before the run did"),
+        ([BY_SIGNAL], "interrupted"),
         ([NOTHING], "nothing was checked"),
     ],
 )

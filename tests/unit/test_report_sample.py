@@ -1,8 +1,11 @@
 """A run made by hand that the tests of all views share: every verdict, undo, an unkind server."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 
 from labctl.events import (
+    CaseEnded,
+    CaseStarted,
     Change,
     Check,
     Clue,
@@ -18,6 +21,7 @@ from labctl.events import (
     from_dict,
     to_dict,
 )
+from labctl.report.jsonl import JsonlWriter
 
 AT = 1_767_000_000.0
 UNKIND = (
@@ -125,8 +129,34 @@ MIXED: list[Event] = [
 ]
 """A run that holds every verdict, and an undo that did not work."""
 
+
+def cases(number: int, *, failed: Container[int], open_: Container[int]) -> list[Event]:
+    """Return a run of so many cases, numbered from 1, with those that are not as usual."""
+    events: list[Event] = [STARTED]
+    for each in range(1, number + 1):
+        verdict = Verdict.FAILED if each in failed else Verdict.PASSED
+        reason, note = ("250 was seen", "") if each in failed else ("", "expected open")
+        note = note if each in open_ else ""
+        events += [
+            CaseStarted(each, f"way {each}", AT),
+            *step(1, "smtp dave on submission", REFUSED, verdict, reason=reason),
+            CaseEnded(each, verdict, reason, each / 1000, note),
+        ]
+    bad = sum(each in failed for each in range(1, number + 1))
+    worst = Verdict.FAILED if bad else Verdict.PASSED
+    return [*events, RunEnded(worst, "", number - bad, bad, 0, 0, number, 1.0, bool(bad))]
+
+
 INTERRUPTED: list[Event] = MIXED[: MIXED.index(REFUSED[0]) + 1]
 """A run that broke off in the middle of its third step."""
+
+
+def stored(path: Path, events: Iterable[Event]) -> Path:
+    """Write events to a transcript."""
+    with JsonlWriter(path) as emit:
+        for event in events:
+            emit(event)
+    return path
 
 
 def test_the_sample_survives_the_way_through_json_objects() -> None:

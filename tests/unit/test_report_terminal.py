@@ -113,7 +113,8 @@ def test_the_wire_beneath_a_failed_step_is_bounded() -> None:
     assert "… 13 lines before, shown by -vv\n" in text
     assert [line for line in range(1, 34) if f" line {line}\n" in text] == list(range(14, 34))
     assert shown(events, verbose=2).count("-> line ") == 33
-    assert "before" not in shown([STARTED, *step(1, "send x", wire[:20], Verdict.FAILED)])
+    twenty = [STARTED, *step(1, "send x", wire[:20], Verdict.FAILED)]
+    assert "shown by -vv" not in shown(twenty)
 
 
 def test_every_verdict_is_a_word_and_counts_in_the_last_line() -> None:
@@ -136,7 +137,7 @@ def test_a_skipped_step_says_why() -> None:
 def test_a_run_says_why_it_failed_if_no_step_did() -> None:
     """A run that checked nothing has steps that passed, so the reason comes before the verdict."""
     ended = RunEnded(Verdict.ERROR, "nothing was checked", 1, 0, 0, 0, 0, 0.1, 1)
-    assert shown([STARTED, ended]).endswith(
+    assert shown([STARTED, *step(1, "wait"), ended]).endswith(
         "reason: nothing was checked\nerror: 1 step, 0 checks, 0.10 s\n"
     )
 

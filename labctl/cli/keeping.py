@@ -1,0 +1,196 @@
+"""What is kept of a run beside its transcript: reports, by the ending of their file, and evidence.
+
+Every file is seen to be writable before anything runs, and written at the end, however that is.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from labctl.errors import HostProblem, UsageError
+
+if TYPE_CHECKING:
+    from labctl.cli.app import App
+    from labctl.events import Event
+    from labctl.scenario.model import Scenario
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REPORTS: Final = (".txt", ".jsonl", ".xml", ".html")
+BUNDLES: Final = (".tgz", ".tar.gz")
+
+
+class _Paths(click.Option):
+    """An option that may be given several times, and in `.env` as paths are: parted by colons."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        parts = self.type.split_envvar_value(value) if isinstance(value, str) else value
+        return super().type_cast_value(ctx, parts)
+
+
+def report_option(command: F) -> F:
+    """Add `--report PATH`."""
+    return click.option(
+        "--report",
+        cls=_Paths,
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Also write the run there, as the ending says: .txt, .jsonl, .xml (JUnit) or .html. "
+        "May be given several times.",
+    )(command)
+
+
+def evidence_option(command: F) -> F:
+    """Add `--evidence FILE.tgz`."""
+    return click.option(
+        "--evidence",
+        type=click.Path(path_type=Path),
+        metavar="FILE.tgz",
+        help="Also keep the evidence there: transcripts, entries and configuration before and "
+        "after, versions, clocks, checksums; no password.",
+    )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that is written at the end, whole or not at all."""
+
+    path: Path
+    fresh: Path
+
+    @classmethod
+    def reserve(cls, path: Path, endings: Sequence[str]) -> "Target":
+        """Return the file, seen to be writable; raises UsageError if it cannot be written, or has
+        none of the endings.
+        """
+        if not path.name.endswith(tuple(endings)):
+            raise UsageError(
+                f"{path}: the ending says the form, and this one is not known",
+                f"Use one of {', '.join(endings)}.",
+            )
+        target = cls(path, path.with_name(f".{path.name}.{os.getpid()}"))
+        try:
+            if path.is_dir():
+                raise IsADirectoryError(21, "it is a directory")
+            target.fresh.touch()
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}", "Choose another place for it."
+            ) from error
+        return target
+
+    def write(self, content: bytes) -> None:
+        """Write it; raises HostProblem when that fails after all."""
+        try:
+            self.fresh.write_bytes(content)
+            self.fresh.replace(self.path)
+        except OSError as error:
+            raise HostProblem(f"{self.path} cannot be written: {error.strerror}") from error
+        click.echo(f"labctl: wrote {self.path}", err=True)
+
+
+@contextmanager
+def reserved(paths: Sequence[Path], endings: Sequence[str]) -> Iterator[list[Target]]:
+    """Yield the files to be written, and leave nothing beside them."""
+    targets: list[Target] = []
+    try:
+        for path in dict.fromkeys(paths):
+            targets.append(Target.reserve(path, endings))  # noqa: PERF401 - each is seen to
+        yield targets
+    finally:
+        for target in targets:
+            target.fresh.unlink(missing_ok=True)
+
+
+def read_events(transcripts: Iterable[Path]) -> "list[Event]":
+    """Return the events of transcripts; raises UsageError if one is none."""
+    from labctl.report.jsonl import read
+
+    try:
+        return [event for path in transcripts for event in read(path)]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"not a transcript: {error}") from error
+
+
+def holds_a_run(events: "Iterable[Event]") -> bool:
+    """Say whether there is anything to report on."""
+    from labctl.events import RunStarted
+
+    return any(isinstance(event, RunStarted) for event in events)
+
+
+def write_reports(targets: Sequence[Target], events: "Sequence[Event]", *, verbose: int) -> None:
+    """Write a report in each file's own form."""
+    from labctl.report.views import ENDINGS, render
+
+    for target in targets:
+        target.write(render(ENDINGS[target.path.suffix], events, verbose=verbose).encode())
+
+
+@contextmanager
+def kept_reports(
+    targets: Sequence[Target], transcripts: Sequence[Path], *, output: str, verbose: int
+) -> Iterator[None]:
+    """Report at the end on whatever was begun: in files, and on stdout if it is of one piece."""
+    whole = output in {"junit", "html"}
+    if not targets and not whole:
+        yield
+        return
+    from labctl.report.views import render
+    from labctl.scenario.runner import interrupts_held
+
+    try:
+        yield
+    finally:
+        with interrupts_held():
+            events = read_events(path for path in transcripts if path.is_file())
+            if holds_a_run(events):
+                write_reports(targets, events, verbose=verbose)
+                click.echo(render(output, events) if whole else "", nl=False)
+
+
+@contextmanager
+def kept_evidence(
+    app: "App",
+    endpoints_file: Path | None,
+    targets: Sequence[Target],
+    scenarios: "Sequence[Scenario]",
+    transcripts: Sequence[Path],
+) -> Iterator[None]:
+    """Keep the evidence of whatever was begun, if it is wanted: of before, of it, and of after."""
+    if not targets:
+        yield
+        return
+    from labctl.evidence.masking import Mask
+    from labctl.evidence.snapshot import snapshot
+    from labctl.evidence.statement import Replayed, bundle
+    from labctl.scenario.runner import interrupts_held
+
+    endpoints = app.endpoints(endpoints_file)
+    lab = None if endpoints_file else app.lab
+    texts = [(each.path, each.path.read_text("utf-8")) for each in scenarios]
+    before = snapshot(endpoints, lab)
+    try:
+        yield
+    finally:
+        with interrupts_held():
+            begun = zip(texts, transcripts, strict=False)  # an interrupt may have come in between
+            replayed = [Replayed(*text, path) for text, path in begun if path.is_file()]
+            after = snapshot(endpoints, lab)
+            _write_bundle(targets, bundle(replayed, before, after, Mask.of(endpoints)))
+
+
+def _write_bundle(targets: Sequence[Target], made: bytes | None) -> None:
+    from labctl.evidence.bundle import digest
+
+    if made is None:
+        return  # nothing ran
+    for target in targets:
+        target.write(made)
+    click.echo(f"labctl: its SHA-256 is {digest(made)}", err=True)
