@@ -6,13 +6,17 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from labctl.endpoints import SERVICES, Endpoint
-from labctl.errors import HostProblem
+from labctl.errors import HostProblem, SlotTaken
 from labctl.lab.engine import Engine, run
 from labctl.lab.images import PREFIX, Image
 from labctl.lab.state import LabFiles, LabRecord, write_private
 from labctl.settings import Settings
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
 
 STANDARD_PORTS: Mapping[str, int] = {
     "smtp": 25,
@@ -39,6 +43,26 @@ def services_of(settings: Settings, slot: int) -> dict[str, Endpoint]:
 def reachable(settings: Settings) -> str:
     """Return the address at which this host reaches the published ports."""
     return "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind  # noqa: S104 - compared
+
+
+def containers_in(engine: Engine, slot: int) -> "list[Container]":
+    """Return the containers in a slot, whosever they are."""
+    return engine.client.containers.list(all=True, filters=_in(slot))
+
+
+def require_unused(engine: Engine, slot: int) -> None:
+    """Raise SlotTaken if anything belongs to a lab in this slot, be it the volumes of one that is
+    down.
+    """
+    if containers_in(engine, slot) or engine.client.volumes.list(filters=_in(slot)):
+        raise SlotTaken(
+            f"slot {slot} is used by another lab, or was and its volumes are kept",
+            "Take that one down with --volumes, or choose another slot.",
+        )
+
+
+def _in(slot: int) -> dict[str, Any]:
+    return {"label": f"com.docker.compose.project={PREFIX}-{slot}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +141,9 @@ class Project:
     def up(self) -> None:
         """Create and start what is not running as the files say; returns once it is started.
 
-        Raises HostProblem when a port or the subnet is taken, or the engine refuses.
+        Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
-        self._require_ours()
+        self._require_slot()
         try:
             run(
                 self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
@@ -127,22 +151,27 @@ class Project:
         except HostProblem as error:
             raise self._explained(error) from error
 
-    def _require_ours(self) -> None:
+    def _require_slot(self) -> None:
         """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
-        mine = {"mail-policy-lab.name": self.files.name, "mail-policy-lab.state": self._state}
-        found = self.engine.client.containers.list(
-            all=True, filters={"label": f"com.docker.compose.project={self.name}"}
-        )
-        for container in found:
-            theirs = {label: container.labels.get(label, "unknown") for label in mine}
-            if theirs != mine:
-                name, state = theirs.values()
-                raise HostProblem(
-                    f"slot {self.record.slot} is used by the lab {name!r} of {state}",
-                    "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
-                )
+        found = containers_in(self.engine, self.record.slot)
+        if others := self._others(found):
+            name, state = others
+            raise SlotTaken(
+                f"slot {self.record.slot} is used by the lab {name!r} of {state}",
+                "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
+            )
         if not any(container.status == "running" for container in found):
             self._require_ports()
+
+    def _others(self, found: "list[Container]") -> tuple[str, str] | None:
+        """Return the name and state directory of another lab that has the slot, if one has."""
+        mine = (self.files.name, self._state)
+        names = ("mail-policy-lab.name", "mail-policy-lab.state")
+        for container in found:
+            name, state = (container.labels.get(label, "unknown") for label in names)
+            if (name, state) != mine:
+                return name, state
+        return None
 
     def _require_ports(self) -> None:
         for service, endpoint in services_of(self.settings, self.record.slot).items():
@@ -151,21 +180,26 @@ class Project:
                 try:
                     probe.bind((endpoint.host, endpoint.port))
                 except OSError as error:
-                    raise HostProblem(
+                    raise SlotTaken(
                         f"the port {endpoint} for {service} cannot be used: {error.strerror}",
                         "End what listens there, or choose another slot: LAB_SLOT=1 in .env.",
                     ) from error
 
     def _explained(self, error: HostProblem) -> HostProblem:
         if "overlaps" in error.what or "Pool" in error.what:
-            return HostProblem(
+            return SlotTaken(
                 f"the subnet of slot {self.record.slot} is taken by another network of this host",
                 "Choose another range: LAB_SUBNETS=10.214.0.0/16 in .env.",
             )
         return error
 
     def down(self, *, volumes: bool) -> None:
-        """Stop and remove the containers and the network, with `volumes` all mail and entries."""
+        """Stop and remove the containers and the network, with `volumes` all mail and entries.
+
+        Where another lab has the slot there is nothing of this one, and nothing is touched.
+        """
+        if self._others(containers_in(self.engine, self.record.slot)):
+            return
         extra = ["--volumes"] if volumes else []
         run(self.command("down", "--timeout", "5", *extra), env=_environment())
 

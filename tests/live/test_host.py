@@ -3,7 +3,6 @@
 import socket
 from pathlib import Path
 
-import pytest
 from conftest import LiveLab, bring_up, docker_do, environment
 
 
@@ -40,12 +39,14 @@ def test_a_taken_port_is_exit_4(state: Path) -> None:
     assert "LAB_SLOT" in done.err
 
 
-@pytest.mark.usefixtures("lab")
-def test_a_slot_of_another_lab_is_exit_4(state: Path) -> None:
-    """Two labs cannot have one slot: the second is told whose it is."""
-    done = LiveLab("second", environment(state, 0)).ran("up")
+def test_a_slot_of_another_lab_is_exit_4(lab: LiveLab, state: Path) -> None:
+    """Two labs cannot have one slot: the second is told whose it is, and takes nothing down."""
+    second = LiveLab("second", environment(state, 0))
+    done = second.ran("up")
     assert done.code == 4
     assert "'hardened'" in done.err
+    second.run("down", "--volumes")
+    lab.run("status")
 
 
 def test_no_engine_is_exit_4(state: Path) -> None:

@@ -24,6 +24,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
     "evidence": (BASE | {"protocols", "report", "lab"}, {"ldif"}),
     "prove": (BASE | {"protocols", "scenario", "lab"}, set()),
+    "testing": (
+        BASE | {"protocols", "scenario", "report", "lab"},
+        {"pytest", "dotenv"},
+    ),
     "cli": (
         BASE | {"protocols", "scenario", "explain", "prove", "evidence", "report", "lab", "cli"},
         {"click", "rich", "ruamel", "pydantic"},
@@ -92,3 +96,9 @@ def test_the_version_is_told_before_anything_heavy_is_imported() -> None:
 def test_the_command_line_imports_heavy_libraries_late() -> None:
     """Importing the command line alone imports none of the heavy libraries."""
     assert not imported_by("import labctl.cli") & set(HEAVY)
+
+
+def test_the_plugin_of_pytest_costs_other_suites_little() -> None:
+    """Every run of pytest where labctl is installed imports it: nothing heavy."""
+    assert not imported_by("import labctl.testing") & {*HEAVY, "pytest", "dotenv"}
+    assert not imported_by("import labctl.testing.plugin") & {*HEAVY, "dotenv", "smtplib"}

@@ -281,3 +281,13 @@ def test_imap_that_cannot_open_the_inbox_is_not_ready() -> None:
         connection.sign_in("alice", Secret("x"))
         with pytest.raises(LabNotReady, match="cannot open INBOX"):
             connection.find("<x@y>")
+
+
+def test_a_ca_that_was_made_anew_is_read_anew(tmp_path: Path) -> None:
+    """Labs that come up one after the other at one place are each trusted by their own CA."""
+    ca = certificates(tmp_path)
+    first = client_context(ca)
+    assert client_context(ca) is first
+    ca.unlink()
+    certificates(tmp_path)
+    assert client_context(ca).get_ca_certs() != first.get_ca_certs()

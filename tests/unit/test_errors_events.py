@@ -14,6 +14,7 @@ CODES = {
     errors.UsageError: 2,
     errors.LabNotReady: 3,
     errors.HostProblem: 4,
+    errors.SlotTaken: 4,
     errors.DeadlinePassed: 5,
     errors.InvalidScenario: 6,
 }
