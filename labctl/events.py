@@ -113,6 +113,17 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The presenter did not simply go on: `repeat`, `back`, `skip` or `quit`, when as many steps
+    as `behind` says lay behind.
+    """
+
+    move: str
+    behind: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepEnded:
     """A step is over. `reason` says why it did not pass, or why it was skipped."""
 
@@ -162,6 +173,7 @@ Event = (
     | Command
     | Clue
     | Note
+    | Moved
     | StepEnded
     | CaseEnded
     | RunEnded
@@ -178,6 +190,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "command": Command,
     "clue": Clue,
     "note": Note,
+    "moved": Moved,
     "step-ended": StepEnded,
     "case-ended": CaseEnded,
     "run-ended": RunEnded,

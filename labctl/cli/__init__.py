@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "user": "user",
     "send": "mail",
     "inbox": "mail",
+    "watch": "watch",
     "explain": "explain",
     "shadow": "shadow",
     "scenarios": "scenario",

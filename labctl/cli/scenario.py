@@ -22,14 +22,14 @@ from labctl.cli.keeping import (
     write_reports,
 )
 from labctl.cli.output import show
+from labctl.cli.planning import PROBE, OptionalValue, Planning, dry_run_option
+from labctl.cli.presenting import Presenting, Stage, presenting_options
 from labctl.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from labctl.events import Emit, Event
-    from labctl.report.jsonl import JsonlWriter
-    from labctl.report.terminal import Terminal
     from labctl.scenario.model import Scenario
     from labctl.scenario.session import Containers
 
@@ -105,8 +105,10 @@ def check(app: App, *, files: tuple[str, ...]) -> None:
         click.echo(f"{each.path}: {each.size}, valid")
 
 
-@click.command()
+@click.command(cls=OptionalValue)
 @click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...")
+@dry_run_option
+@presenting_options
 @format_option
 @report_option
 @evidence_option
@@ -117,6 +119,11 @@ def scenario(
     app: App,
     *,
     names: tuple[str, ...],
+    dry_run: str | None,
+    step: bool,
+    pace: float | None,
+    record: Path | None,
+    big: bool,
     output: str,
     report: tuple[Path, ...],
     evidence: Path | None,
@@ -127,24 +134,30 @@ def scenario(
 
     Each run leaves its transcript in .lab/runs/; what was changed in the directory is put back at
     the end, also after an interrupt, and reports and evidence are written then, too. Exits with 0
-    only if every expectation was met.
+    only if every expectation was met, and no step was skipped by hand.
     """
     from labctl.scenario.loader import load_all
     from labctl.scenario.session import new_run_id
 
+    presenting = Presenting(step, pace, record, big)
+    presenting.check(output)
     transcripts: list[Path] = []
     with (
         reserved(report, REPORTS) as reports,
         reserved([evidence] if evidence else [], BUNDLES) as bundles,
     ):
         loaded = load_all(_find(app, name) for name in names)
+        if dry_run is not None:
+            planning = Planning(app, endpoints_file, presenting, probes=dry_run == PROBE)
+            return planning.show(loaded, output)
         with (
             kept_evidence(app, endpoints_file, bundles, loaded, transcripts),
             kept_reports(reports, transcripts, output=output, verbose=verbose),
+            presenting.recorded(", ".join(each.title for each in loaded)),
         ):
             code = int(Exit.OK)
             for each in loaded:
-                run = _Run(app, endpoints_file, output, verbose, new_run_id())
+                run = _Run(app, endpoints_file, output, verbose, presenting, new_run_id())
                 transcripts.append(run.transcript)
                 ended = run.perform(each)
                 code = code or ended
@@ -161,6 +174,7 @@ class _Run:
     endpoints_file: Path | None
     output: str
     verbose: int
+    presenting: Presenting
     run_id: str
 
     @property
@@ -170,7 +184,6 @@ class _Run:
 
     def perform(self, scenario: "Scenario") -> int:
         """Run it; returns the exit code."""
-        from labctl.cli.presenter import presenter
         from labctl.report.jsonl import JsonlWriter
         from labctl.scenario.runner import run
         from labctl.scenario.session import Session
@@ -179,9 +192,11 @@ class _Run:
         self.transcript.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             listeners: list[Emit] = [stack.enter_context(JsonlWriter(self.transcript))]
-            if live := self._live():
-                stack.enter_context(live)
-                listeners.append(live)
+            stage = self._stage(stack)
+            if stage is not None:
+                listeners.append(stage.terminal)
+            elif self.output == "jsonl":
+                listeners.append(stack.enter_context(JsonlWriter(sys.stdout)))
 
             def listen(event: "Event") -> None:
                 for each in listeners:
@@ -194,20 +209,15 @@ class _Run:
                 self.app.settings.wait_seconds,
                 self._containers(),
                 str(self.endpoints_file or ""),
-                presenter() if self.output == "text" else None,
+                stage.presenter if stage else None,
             )
-            return run(scenario, session).exit_code
+            ended = run(scenario, session, stage.conductor) if stage else run(scenario, session)
+            return ended.exit_code
 
-    def _live(self) -> "Terminal | JsonlWriter | None":
-        if self.output == "text":
-            from labctl.report.terminal import Terminal
-
-            return Terminal(sys.stdout, verbose=self.verbose)
-        if self.output == "jsonl":
-            from labctl.report.jsonl import JsonlWriter
-
-            return JsonlWriter(sys.stdout)
-        return None
+    def _stage(self, stack: ExitStack) -> Stage | None:
+        if self.output != "text":
+            return None
+        return stack.enter_context(self.presenting.stage(self.verbose))
 
     def _containers(self) -> "Containers | None":
         if self.endpoints_file:

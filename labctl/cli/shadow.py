@@ -101,6 +101,6 @@ def _row(each: "Blocked") -> tuple[str, ...]:
         told if each.recipient is None else f"<{each.recipient}>",
         each.service,
         str(each.count),
-        _second(each.last),
-        f"{each.outcome.reply} (at {each.outcome.stage})",
+        each.last[5:16].replace("T", " "),  # month, day, hour, minute
+        f"{each.outcome}: {each.outcome.reply.text}",
     )

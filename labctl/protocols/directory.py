@@ -201,8 +201,7 @@ class Directory:
 
     def add(self, dn: str, values: Values) -> None:
         """Add an entry; raises ExpectationFailed when the directory refuses it."""
-        rest = {name: list(given) for name, given in values.items() if name != "objectClass"}
-        self._change("add", dn, list(values.get("objectClass", ())), rest)
+        self._change("add", dn, *_classes_and_rest(values))
 
     def delete(self, dn: str) -> None:
         """Delete an entry; raises ExpectationFailed when the directory refuses it."""
@@ -215,15 +214,8 @@ class Directory:
 
     def perform(self, record: ldif.Record) -> None:
         """Make a change; raises ExpectationFailed when the directory refuses it."""
-        match record:
-            case ldif.Add(dn, values):
-                self.add(dn, values)
-            case ldif.Delete(dn):
-                self.delete(dn)
-            case ldif.Modify(dn, modifications):
-                self._change("modify", dn, _by_attribute(modifications))
-            case ldif.Rename(dn, rdn, delete_old, superior):
-                self._change("modify_dn", dn, rdn, delete_old, superior)
+        verb, *arguments = _operation(record)
+        self._change(verb, record.dn, *arguments)
 
     def _change(self, verb: str, dn: str, *arguments: object) -> None:
         connection = self._connection
@@ -280,6 +272,35 @@ class Directory:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def written(record: ldif.Record) -> str:
+    """Return the LDIF of a change that is not made, as the transcript has it when it is made."""
+    nowhere = ldap3.Server("nowhere", get_info=ldap3.NONE)  # a file is written, nobody is asked
+    connection = ldap3.Connection(nowhere, client_strategy=ldap3.LDIF, check_names=False)
+    connection.open()
+    verb, *arguments = _operation(record)
+    getattr(connection, verb)(record.dn, *arguments)
+    lines = str(connection.response).splitlines()
+    return _without_passwords([line for line in lines if line != "version: 1"])
+
+
+def _operation(record: ldif.Record) -> tuple[Any, ...]:
+    """Return how ldap3 calls a change, and what it wants to know besides the DN."""
+    match record:
+        case ldif.Add(values=values):
+            return ("add", *_classes_and_rest(values))
+        case ldif.Delete():
+            return ("delete",)
+        case ldif.Modify(modifications=modifications):
+            return "modify", _by_attribute(modifications)
+        case ldif.Rename(_, rdn, delete_old, superior):
+            return "modify_dn", rdn, delete_old, superior
+
+
+def _classes_and_rest(values: Values) -> tuple[list[str | bytes], dict[str, list[str | bytes]]]:
+    rest = {name: list(given) for name, given in values.items() if name != "objectClass"}
+    return list(values.get("objectClass", ())), rest
 
 
 def _by_attribute(modifications: Sequence[ldif.Modification]) -> dict[str, list[Any]]:

@@ -63,7 +63,7 @@ _POLICY = (
                 "$hardened_yes, warn_if_reject $hardened_no, permit_sasl_authenticated, reject",
             ),
         ),
-        "offboarding",
+        "secondary-addresses",
     ),
     Mutation(
         "whoever signed in is let through before the policy",

@@ -29,6 +29,8 @@ _STYLES: Final = {
     "skipped": "yellow",
     "interrupted": "bold yellow",
     "running": "cyan",
+    "next": "bold cyan",
+    "planned": "cyan",
     "command": "cyan",
     "unmet": "red",
     "quiet": "dim",
@@ -44,7 +46,7 @@ _SHELL_WORD = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""")
 class Colour:
     """Ink with colour, for a terminal."""
 
-    def __init__(self, stream: TextIO, width: int | None = None) -> None:
+    def __init__(self, stream: TextIO, width: int | None = None, *, big: bool = False) -> None:
         self._console = Console(
             file=stream,
             width=width,
@@ -54,6 +56,8 @@ class Colour:
             legacy_windows=False,
         )
         self._replace = False
+        self._dim = "" if big else "dim"
+        self._prose = "bold" if big else "italic"
 
     @property
     def width(self) -> int:
@@ -62,20 +66,20 @@ class Colour:
 
     def title(self, text: str, meta: str) -> None:
         """Write a heading, and what it is about at the right, or beneath where it is narrow."""
-        heading, about = Text(text, "bold"), Text(meta, "dim")
+        heading, about = Text(text, "bold"), Text(meta, self._dim)
         room = self.width - heading.cell_len - about.cell_len
         if room < _GAP:
             self._paragraph(heading)
             self._paragraph(about)
         else:
             self._print(Text.assemble(heading, " " * room, about))
-        self._print(Text("─" * self.width, "dim"))
+        self._print(Text("─" * self.width, self._dim))
 
     def prose(self, text: str, indent: int = 0) -> None:
         """Write a text for the room, its paragraphs filled to the width."""
         for paragraph in flowing(text):
             for part in self._wrapped(paragraph, self.width - indent) or [""]:
-                self._print(Text(f"{'':{indent}}{part}", "italic"))
+                self._print(Text(f"{'':{indent}}{part}", self._prose))
 
     def row(self, row: Row) -> None:
         """Write the line of a step, shortened to the width."""
@@ -86,14 +90,30 @@ class Colour:
         self._print(self._row(row), end="")
         self._replace = True
 
-    def detail(self, label: str, text: str, style: str = "", mark: str = "") -> None:
+    def detail(
+        self, label: str, text: str, style: str = "", mark: str = "", note: str = ""
+    ) -> None:
         """Write a line beneath a step; what does not fit goes on in the next, beneath the text."""
         room = self.width - INDENT - LABEL - len(mark)
-        colour = _STYLES.get(style, "")
-        margin = Text.assemble((f"{'':{INDENT}}{label:<{LABEL}}", "dim"), (mark, colour))
-        for part in _shell_lines(text, room) if style == "command" else self._wrapped(text, room):
-            self._print(Text.assemble(margin, (part, colour)))
+        colour = self._style(style)
+        margin = Text.assemble((f"{'':{INDENT}}{label:<{LABEL}}", self._dim), (mark, colour))
+        parts = _shell_lines(text, room) if style == "command" else self._wrapped(text, room)
+        meaning = f"# {note}" if note else ""
+        beside = parts and cell_len(parts[-1]) + _GAP + cell_len(meaning) <= room
+        for number, part in enumerate(parts, start=1):
+            line = Text.assemble(margin, (part, colour))
+            if meaning and beside and number == len(parts):
+                line.append(f"{'':{_GAP}}{meaning}", "cyan")
+            self._print(line)
             margin = Text(" " * margin.cell_len)
+        if meaning and not beside:
+            for part in self._wrapped(meaning, room):
+                self._print(Text.assemble(margin, (part, "cyan")))
+
+    def prompt(self, text: str) -> None:
+        """Say which keys there are, in a line that the next one replaces."""
+        self._print(_cut(Text(text, "bold cyan"), self.width), end="")
+        self._replace = True
 
     def closing(self, word: str, text: str) -> None:
         """Write the last line: how it ended, and the numbers."""
@@ -105,14 +125,14 @@ class Colour:
 
     def _row(self, row: Row) -> Text:
         head = Text.assemble(
-            (row.head[:5], "dim"), (row.head[5:], _STYLES.get(row.word, "")), f"  {row.verb:<12}  "
+            (row.head[:5], self._dim), (row.head[5:], self._style(row.word)), f"  {row.verb:<12}  "
         )
         head.stylize("bold", len(row.head))
         middle = self._middle(row, self.width - head.cell_len - _TIME)
         line = _cut(Text.assemble(head, middle), self.width - _TIME)
         line.pad_right(self.width - _TIME - line.cell_len)
-        line.append(f"{row.right:>{_TIME}}", "dim")
-        return Text(line.plain, "dim") if row.quiet else line
+        line.append(f"{row.right:>{_TIME}}", self._dim)
+        return Text(line.plain, self._dim) if row.quiet else line
 
     @staticmethod
     def _middle(row: Row, room: int) -> Text:
@@ -126,6 +146,9 @@ class Colour:
         column = min(usual, room - _GAP - note.cell_len)
         body.pad_right(max(column - body.cell_len, 0) + _GAP)
         return Text.assemble(body, note)
+
+    def _style(self, name: str) -> str:
+        return self._dim if (style := _STYLES.get(name, "")) == "dim" else style
 
     def _paragraph(self, text: Text) -> None:
         self._print(*text.wrap(self._console, self.width, overflow="fold"))

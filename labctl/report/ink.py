@@ -1,10 +1,13 @@
 """Puts lines on paper: what a view writes with, and the plain kind for pipes and files.
 
-Plain text holds no escapes, does not ask how wide anything is and cuts nothing; columns line up
-where the text lets them. Callers pass only `visible` text, prose aside. The other kind is `colour`.
+Plain text holds no escapes and cuts nothing; only on a terminal does it ask how wide that is, and
+break lines there. Columns line up where the text lets them. Callers pass only `visible` text, prose
+aside. The other kind is `colour`.
 """
 
 import os
+import shutil
+import textwrap
 from dataclasses import dataclass
 from typing import Final, Protocol, TextIO
 
@@ -12,7 +15,7 @@ from labctl.report.wording import lines
 
 _WIDTH: Final = 100  # where durations end, unless the text is longer
 _BODY: Final = 38
-_ASCII = str.maketrans({"✓": "+", "✗": "x", "–": "-", "↩": "<", "…": "~", "·": "|"})  # noqa: RUF001
+_ASCII = str.maketrans({"✓": "+", "»": ">", "✗": "x", "–": "-", "↩": "<", "…": "~", "·": "|"})  # noqa: RUF001
 
 INDENT: Final = 7
 LABEL: Final = 13
@@ -53,8 +56,13 @@ class Ink(Protocol):
     def pending(self, row: Row) -> None:
         """Show a line that the next one replaces, where lines can be replaced."""
 
-    def detail(self, label: str, text: str, style: str = "", mark: str = "") -> None:
-        """Write a line beneath a step: a label, a mark before the text, the text."""
+    def detail(
+        self, label: str, text: str, style: str = "", mark: str = "", note: str = ""
+    ) -> None:
+        """Write a line beneath a step: a label, a mark before the text, the text, what it means."""
+
+    def prompt(self, text: str) -> None:
+        """Say which keys there are, in a line that the next one replaces, where lines can be."""
 
     def closing(self, word: str, text: str) -> None:
         """Write the last line: how it ended, and the numbers."""
@@ -66,8 +74,12 @@ class Ink(Protocol):
 class Plain:
     """Ink without colour."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, width: int | None = None) -> None:
         self._stream = stream
+        if width is None and stream.isatty():
+            width = shutil.get_terminal_size().columns
+        self._breaks = width is not None
+        self._width = min(_WIDTH, width or _WIDTH)
 
     def title(self, text: str, meta: str) -> None:
         """Write a heading, and what it is about at the right."""
@@ -76,7 +88,8 @@ class Plain:
     def prose(self, text: str, indent: int = 0) -> None:
         """Write a text for the room as it was written."""
         for line in lines(text):
-            self._line(f"{'':{indent}}{line}")
+            for part in self._parts(line, self._width - indent):
+                self._line(f"{'':{indent}}{part}")
 
     def row(self, row: Row) -> None:
         """Write the line of a step, its columns padded and never cut."""
@@ -86,9 +99,24 @@ class Plain:
     def pending(self, row: Row) -> None:
         """Show nothing: what is on paper stays there."""
 
-    def detail(self, label: str, text: str, style: str = "", mark: str = "") -> None:  # noqa: ARG002  no styles here
+    def detail(
+        self,
+        label: str,
+        text: str,
+        style: str = "",  # noqa: ARG002  no styles here
+        mark: str = "",
+        note: str = "",
+    ) -> None:
         """Write a line beneath a step."""
-        self._line(f"{'':{INDENT}}{label:<{LABEL - 1}} {mark}{text}")
+        whole = f"{text}  # {note}" if note else text
+        margin = f"{'':{INDENT}}{label:<{LABEL - 1}} {mark}"
+        for part in self._parts(whole, self._width - len(margin)):
+            self._line(f"{margin}{part}")
+            margin = " " * len(margin)
+
+    def prompt(self, text: str) -> None:
+        """Say which keys there are."""
+        self._line(text)
 
     def closing(self, word: str, text: str) -> None:
         """Write the last line: how it ended, and the numbers."""
@@ -98,8 +126,11 @@ class Plain:
         """Write an empty line."""
         self._line("")
 
+    def _parts(self, text: str, room: int) -> list[str]:
+        return (textwrap.wrap(text, room) if self._breaks else []) or [text]
+
     def _line(self, left: str, right: str = "") -> None:
-        line = left.ljust(_WIDTH - len(right)) + right if right.strip() else left
+        line = left.ljust(self._width - len(right)) + right if right.strip() else left
         self._stream.write(self._writable(line.rstrip()) + "\n")
         self._stream.flush()
 
@@ -113,16 +144,19 @@ class Plain:
         return text
 
 
-def ink_for(stream: TextIO, *, colour: bool | None = None, width: int | None = None) -> Ink:
+def ink_for(
+    stream: TextIO, *, colour: bool | None = None, width: int | None = None, big: bool = False
+) -> Ink:
     """Return the ink for `stream`; `colour` None means: as the stream and NO_COLOR suggest.
 
-    `width` overrides the terminal's. rich is imported only if there is to be colour.
+    `width` overrides the terminal's; `big` leaves nothing dim, for a projector. rich is imported
+    only if there is to be colour.
     """
     if not (wants_colour(stream) if colour is None else colour):
-        return Plain(stream)
+        return Plain(stream, width)
     from labctl.report.colour import Colour  # rich costs 38 ms
 
-    return Colour(stream, width)
+    return Colour(stream, width, big=big)
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -5,15 +5,26 @@ of the wire, the policy attributes at that moment, and the command to look furth
 line, with its steps beneath if it did not pass. `verbose=1` shows the steps of every case, and adds
 to every step the commands that do the same by hand and the LDIF, `verbose=2` the wire. Undo steps
 stay in the background. On a terminal the step that is running shows already. How the lines get
-their colour, or none, is the ink's business.
+their colour, or none, is the ink's business. On a stage the steps of a case show one by one, too,
+and the wire as whoever presents it explains it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TextIO
 
-from labctl.events import CaseEnded, CaseStarted, Event, RunEnded, RunStarted, StepStarted, Wire
-from labctl.report.ink import INDENT, Row, ink_for
+from labctl.events import (
+    CaseEnded,
+    CaseStarted,
+    Event,
+    Moved,
+    RunEnded,
+    RunStarted,
+    StepStarted,
+    Wire,
+)
+from labctl.report.ink import INDENT, Ink, Row, ink_for
 from labctl.report.run import Case, Gathering, Run, Step
 from labctl.report.wording import INTERRUPTED, MARKS, lines, milliseconds, visible, wire_mark
 
@@ -24,12 +35,28 @@ Detail = tuple[str, str, str]
 """A label, a text, the name of a style."""
 
 
+@dataclass(frozen=True, slots=True)
+class WireLine:
+    """A line of the wire as it is shown: who, the mark, what, and what it means."""
+
+    label: str
+    mark: str
+    text: str
+    note: str = ""
+
+
+def as_it_was(wires: Sequence[Wire]) -> Iterator[WireLine]:
+    """Yield every line of the wire, and nothing else."""
+    return (WireLine(wire.peer, wire.mark, wire.line) for wire in wires)
+
+
 class Terminal:
     """Prints a run on `stream`. Call it with an event: it is an `Emit`.
 
     As a context manager, or by `close`, it also tells how an interrupted run stands.
     `colour` None means: if `stream` is a terminal and NO_COLOR is not set. `width` overrides the
-    terminal's; plain text has none.
+    terminal's; plain text has none. `big` is for a projector, `stepwise` shows the steps of a case
+    as they end, and `wire` says how a wire is shown.
     """
 
     def __init__(
@@ -39,9 +66,16 @@ class Terminal:
         verbose: int = 0,
         colour: bool | None = None,
         width: int | None = None,
+        big: bool = False,
+        stepwise: bool = False,
+        wire: Callable[[Sequence[Wire]], Iterable[WireLine]] = as_it_was,
     ) -> None:
-        self._ink = ink_for(stream, colour=colour, width=width)
+        self.ink: Ink = ink_for(stream, colour=colour, width=width, big=big)
+        self.wire_shown = verbose >= _WIRE
         self._verbose = verbose
+        self._last: Step | None = None
+        self._stepwise = stepwise
+        self._wire = wire
         self._gathering: Gathering | None = None
         self._fresh = True
         self._in_case = False
@@ -59,6 +93,12 @@ class Terminal:
         if self._gathering:
             self._finish(self._gathering, None)
 
+    def toggle_wire(self) -> None:
+        """Show no wire from now on; or show it, beginning with the last step's."""
+        self.wire_shown = not self.wire_shown
+        if self.wire_shown and self._last is not None:
+            self._show_wire(self._last.wire)
+
     def __enter__(self) -> Self:
         return self
 
@@ -72,13 +112,13 @@ class Terminal:
 
     def _begin(self, run: RunStarted) -> None:
         if not self._fresh:
-            self._ink.blank()
+            self.ink.blank()
         self._fresh = False
         meta = f"lab {run.lab} · policy {run.policy} · run {run.run}"
-        self._ink.title(visible(run.title or run.scenario), visible(meta))
+        self.ink.title(visible(run.title or run.scenario), visible(meta))
         if run.why:
-            self._ink.prose(run.why)
-        self._ink.blank()
+            self.ink.prose(run.why)
+        self.ink.blank()
         self._gathering = Gathering(run)
 
     def _take(self, event: Event, gathering: Gathering) -> None:
@@ -86,60 +126,77 @@ class Terminal:
             self._finish(gathering, event)
         elif isinstance(event, CaseEnded):
             self._end_case(gathering, event)
-        elif (step := gathering.add(event)) and not self._in_case:
+        elif (step := gathering.add(event)) and self._one_by_one:
             self._step(step)
+        if isinstance(event, Moved):
+            self._moved(event)
         if isinstance(event, CaseStarted):
             self._in_case = True
-            self._ink.pending(_case_row(Case(event, (), None), "running"))
-        if isinstance(event, StepStarted) and not self._in_case:
-            self._ink.pending(_row(Step(event, (), None), "running"))
+            show = self.ink.row if self._stepwise else self.ink.pending
+            show(_case_row(Case(event, (), None), "running"))
+        if isinstance(event, StepStarted) and self._one_by_one:
+            self.ink.pending(_row(Step(event, (), None), "running"))
+
+    def _moved(self, event: Moved) -> None:
+        """Tell what no step tells; one that is skipped gives its reason."""
+        done = {"back": "goes back over step", "repeat": "repeats step"}.get(event.move)
+        if done:
+            self.ink.detail("presenter", f"{done} {event.behind}")
+
+    @property
+    def _one_by_one(self) -> bool:
+        return self._stepwise or not self._in_case
 
     def _end_case(self, gathering: Gathering, ended: CaseEnded | None) -> None:
         if not self._in_case:
             return
         self._in_case = False
         if case := gathering.close_case(ended):
-            self._ink.row(_case_row(case, case.outcome))
+            self.ink.row(_case_row(case, case.outcome))
+            if self._stepwise:
+                return
             if self._verbose or case.outcome not in ("passed", "skipped"):
                 for step in case.steps:
                     self._step(step)
             elif case.reason:
-                self._ink.detail("reason", visible(case.reason))
+                self.ink.detail("reason", visible(case.reason))
 
     def _finish(self, gathering: Gathering, ended: RunEnded | None) -> None:
         self._end_case(gathering, None)
         if step := gathering.close():
             self._step(step)
         run = gathering.run(ended)
-        self._ink.blank()
+        self.ink.blank()
         if news := _news(run):
-            self._ink.closing("reason", visible(news))
-        self._ink.closing(run.outcome, run.tally)
+            self.ink.closing("reason", visible(news))
+        self.ink.closing(run.outcome, run.tally)
         self._gathering = None
 
     def _step(self, step: Step) -> None:
         row = _row(step, step.outcome)
-        self._ink.row(row)
+        self.ink.row(row)
         for note in step.notes:
             if note.text != step.started.summary:  # which has told it already
-                self._ink.prose(note.text, INDENT)
+                self.ink.prose(note.text, INDENT)
         for label, text, style in self._details(step):
             quiet = row.quiet and style != "command"
-            self._ink.detail(label, text, "quiet" if quiet else style)
-        if self._verbose >= _WIRE:
-            self._wire(step.wire)
+            self.ink.detail(label, text, "quiet" if quiet else style)
+        if self.wire_shown:
+            self._show_wire(step.wire)
         elif step.outcome not in ("passed", "skipped"):
             left_out, wire = step.last_wire
             if left_out:
-                self._ink.detail("wire", f"… {left_out}, shown by -vv", "quiet")
-            self._wire(wire)
+                self.ink.detail("wire", f"… {left_out}, shown by -vv", "quiet")
+            self._show_wire(wire)
         for label, text, style in _clues(step):
-            self._ink.detail(label, text, style)
+            self.ink.detail(label, text, style)
+        if step.wire:
+            self._last = step
 
-    def _wire(self, shown: Sequence[Wire]) -> None:
-        for wire in shown:
-            line, mark = visible(wire.line), wire_mark(wire.mark)
-            self._ink.detail(visible(wire.peer), line, wire.mark, mark)
+    def _show_wire(self, shown: Sequence[Wire]) -> None:
+        for line in self._wire(shown):
+            text, mark = visible(line.text), wire_mark(line.mark)
+            self.ink.detail(visible(line.label), text, line.mark, mark, line.note)
 
     def _details(self, step: Step) -> Iterator[Detail]:
         yield from _why(step)

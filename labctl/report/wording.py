@@ -17,6 +17,7 @@ MARKS: Final = {
     INTERRUPTED: "!",
     "running": "…",
     "undo": "↩",
+    "next": "»",
 }
 """The mark before each word; the word is always there too, so colour and glyph stay optional."""
 

@@ -4,6 +4,7 @@ YAML 1.2 (`no` is a string). Equal keys in one mapping, anchors and tags are pro
 them are reported together, with the line and column they stand at.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Path_ = tuple[str | int, ...]
@@ -51,7 +52,9 @@ def read_document(path: Path) -> Document:
     """Read a file; what cannot be read is among the document's `problems`."""
     document = Document(path)
     try:
-        root = YAML(typ="safe", pure=True).compose(_text(path))
+        with warnings.catch_warnings():  # that an anchor is used twice: it may not be used at all
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            root = YAML(typ="safe", pure=True).compose(_text(path))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)

@@ -2,7 +2,7 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -89,8 +89,19 @@ class Expect(Strict):
     def __str__(self) -> str:
         return f"{self.reply} at {self.stage}"
 
+    @property
+    def whole(self) -> str:
+        """All that is expected, in words."""
+        kinds = {"2": "accepted", "4": "refused for now", "5": "refused"}
+        text = f", text /{self.text}/" if self.text else ""
+        return f"{self}{text}: {kinds.get(self.reply[0], 'to go on')}"
+
 
 ACCEPTED = Expect(stage=Stage.EOM, reply="250")
+
+
+Planned = tuple[str, str]
+"""A label, `ldif`, `expects` or another word, and what it says, which may have several lines."""
 
 
 class Step(Strict):
@@ -125,6 +136,14 @@ class Step(Strict):
         if services and session.containers is not None:
             return session.by_hand.labctl("logs", *services, "--tail", "20")
         return session.by_hand.labctl("user", *(["show", names[0]] if names else ["list"]))
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what it will do and expect on a stack, as exactly as that is known before."""
+        return iter(())
+
+    def reads(self) -> bool:
+        """Say whether it only looks, so that it can be performed although nothing else is."""
+        return False
 
     def prepare(self, session: "Session") -> None:
         """Look, before the first step runs, at what the step will compare with."""

@@ -5,7 +5,7 @@ local part is `reports`; `alice+news` her primary address with an extension. Wha
 an address as it stands, and nothing at all is the null sender.
 """
 
-from labctl.endpoints import Account
+from labctl.endpoints import Account, Endpoints
 from labctl.errors import UsageError
 
 STRANGER = "stranger"
@@ -40,3 +40,12 @@ def address_of(name: str, account: Account) -> str:
     extension = base.removeprefix(account.name)
     user, at, domain = account.address.partition("@")
     return f"{user}{extension}{at}{domain}"
+
+
+def planned_address(endpoints: Endpoints, name: str) -> str:
+    """Return the address that a name means, where that is known before the run, else the name."""
+    account = endpoints.accounts.get(account_of(name) or "")
+    try:
+        return name if account is None else address_of(name, account)
+    except UsageError:
+        return name

@@ -1,17 +1,22 @@
-"""Runs a scenario, or each of its cases: step after step, then what takes them back, always."""
+"""Runs a scenario, or each of its cases: step after step, then what takes them back, always.
+
+A conductor may have a step performed again, go back over steps, skip some, or end the run. Every
+attempt is told and counted, so nothing that was seen is unseen, and what was skipped was not met.
+"""
 
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from labctl.errors import Exit, ExpectationFailed, InvalidScenario, LabctlError
 from labctl.events import (
     CaseEnded,
     CaseStarted,
     Emit,
+    Moved,
     RunEnded,
     RunStarted,
     StepEnded,
@@ -19,12 +24,13 @@ from labctl.events import (
     Verdict,
 )
 from labctl.scenario.clue import clue
+from labctl.scenario.conductor import STRAIGHT, Conductor, Move, Standing
 from labctl.scenario.model import Case, Needs, Scenario, Step
 from labctl.scenario.session import Session, Skipped
 from labctl.scenario.tally import Result, Tally
 
 
-def run(scenario: Scenario, session: Session) -> RunEnded:
+def run(scenario: Scenario, session: Session, conductor: Conductor = STRAIGHT) -> RunEnded:
     """Run a scenario on a session, emitting every event to the session's listener.
 
     Raises InvalidScenario, before anything is done, when the stack lacks one of its accounts.
@@ -47,9 +53,9 @@ def run(scenario: Scenario, session: Session) -> RunEnded:
     tally = Tally()
     if scenario.cases:
         with closing(session):
-            _run_cases(scenario, session, tally)
+            _run_cases(scenario, session, tally, conductor)
     else:
-        _play(scenario.steps, _unmet(scenario.needs, session), session, tally)
+        _play(scenario.steps, _unmet(scenario.needs, session), session, tally, conductor)
     ended = tally.fold(session.checks, time.monotonic() - begun)
     emit(ended)
     return ended
@@ -70,23 +76,29 @@ def _unmet(needs: Needs, session: Session) -> str:
     return needs.unmet(session.endpoints, containers=session.containers is not None)
 
 
-def _run_cases(scenario: Scenario, session: Session, tally: Tally) -> None:
+def _run_cases(scenario: Scenario, session: Session, tally: Tally, conductor: Conductor) -> None:
     unmet = _unmet(scenario.needs, session)
     for number, case in enumerate(scenario.cases, start=1):
-        ended = _run_case(case, number, session, unmet or _unmet(case.needs, session))
+        if tally.quit:
+            unmet, conductor = _QUIT, STRAIGHT
+        hindered = unmet or _unmet(case.needs, session)
+        ended = _run_case(case, number, session, hindered, conductor=conductor, whole=tally)
         tally.count(ended.verdict, f"{case.name}: {ended.reason}", ended.exit_code)
         if ended.exit_code == Exit.INTERRUPTED:
             break
 
 
-def _run_case(case: Case, number: int, session: Session, unmet: str) -> RunEnded:
+def _run_case(
+    case: Case, number: int, session: Session, unmet: str, *, conductor: Conductor, whole: Tally
+) -> RunEnded:
     policy, begun = session.endpoints.policy, time.monotonic()
     session.emit(CaseStarted(number, case.name, time.time()))
     own, tally = session.for_case(number), Tally()
-    _play(case.steps_on(policy), unmet, own, tally)
+    _play(case.steps_on(policy), unmet, own, tally, conductor)
     session.checks += own.checks
     session.fingerprint = own.fingerprint
     ended = tally.fold(own.checks, time.monotonic() - begun)
+    whole.skipped, whole.quit = whole.skipped or tally.skipped, tally.quit or whole.quit
     if unmet:
         ended = replace(ended, reason=unmet, exit_code=Exit.OK)
     open_here = ended.verdict is Verdict.PASSED and case.open_on == policy
@@ -95,9 +107,11 @@ def _run_case(case: Case, number: int, session: Session, unmet: str) -> RunEnded
     return ended
 
 
-def _play(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> None:
+def _play(
+    steps: Sequence[Step], unmet: str, session: Session, tally: Tally, conductor: Conductor
+) -> None:
     try:
-        _perform_all(steps, unmet, session, tally)
+        _Play(steps, unmet, session, tally, conductor).to_the_end()
     except KeyboardInterrupt:
         tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
     finally:
@@ -106,24 +120,104 @@ def _play(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> 
             session.close()
 
 
-_NOT_REACHED: Result = (Verdict.SKIPPED, "an earlier step did not pass", Exit.OK)
+_BROKEN = "an earlier step did not pass"
+_BY_HAND = "skipped by the presenter"
+_QUIT = "the presenter ended the run"
 
 
-def _perform_all(steps: Sequence[Step], unmet: str, session: Session, tally: Tally) -> None:
-    prepared = False
-    for number, step in enumerate(steps, start=1):
-        session.begin(number)
-        _begin(session.listener, number, step.verb, step.summary())
-        begun = time.monotonic()
-        if unmet:
-            result: Result = (Verdict.SKIPPED, unmet, Exit.OK)
-        elif tally.exit_code != Exit.OK:
-            result = _NOT_REACHED
-        else:
-            result = _perform(steps, step, session, prepared=prepared)
-            prepared = True
-        _end(session.listener, number, result, time.monotonic() - begun)
-        tally.count(*result)
+@dataclass
+class _Play:
+    """Steps being played; `behind` of them lie behind, `broken` are those that did not pass."""
+
+    steps: Sequence[Step]
+    unmet: str
+    session: Session
+    tally: Tally
+    conductor: Conductor
+    behind: int = 0
+    broken: set[int] = field(default_factory=set)
+    prepared: bool = False
+
+    def to_the_end(self) -> None:
+        """Do as the conductor says, until all steps lie behind and he goes on."""
+        self.session.each_step_undone = self.conductor is not STRAIGHT
+        while (move := self._chosen()) is not Move.QUIT:
+            if self.behind == len(self.steps) and move is Move.NEXT:
+                return
+            self._make(move)
+        self.tally.quit = True
+        while self.behind < len(self.steps):
+            self._skip(_QUIT)
+
+    def _chosen(self) -> Move:
+        """Ask until the answer is one that is possible here."""
+        standing = Standing(self.steps, self.behind, self._hindered, self.session.endpoints)
+        while (move := self.conductor.choose(standing)) not in standing.moves:
+            pass
+        if move is not Move.NEXT:
+            self.session.listener(Moved(move.value, self.behind, time.time()))
+        return move
+
+    @property
+    def _hindered(self) -> str:
+        return self.unmet or (_BROKEN if self.broken else "")
+
+    def _make(self, move: Move) -> None:
+        match move:
+            case Move.NEXT:
+                self._step()
+            case Move.SKIP:
+                self._skip(_BY_HAND)
+            case Move.BACK:
+                self._back()
+            case Move.REPEAT:
+                self._back()
+                self._step()
+
+    def _step(self) -> None:
+        if self._hindered:
+            self._told((Verdict.SKIPPED, self._hindered, Exit.OK), self._begin())
+            return
+        begun = self._begin()
+        result = _perform(self.steps, self._current, self.session, prepared=self.prepared)
+        self.prepared = True
+        if result[2] != Exit.OK:
+            self.broken.add(self.behind + 1)
+        self._told(result, begun)
+
+    def _skip(self, reason: str) -> None:
+        self._told((Verdict.SKIPPED, reason, Exit.OK), self._begin())
+        self.tally.skipped = self.tally.skipped or reason
+
+    def _back(self) -> None:
+        """Take back the last step, and stand before it again."""
+        with interrupts_held():
+            _take_back(self.steps, self.session, self.tally, self.behind)
+            self.session.go_back_before(self.behind)
+        self.broken.discard(self.behind)
+        self.behind -= 1
+        self.session.messages.pop(self._current.names() or "", None)
+
+    @property
+    def _current(self) -> Step:
+        return self.steps[self.behind]
+
+    def _begin(self) -> float:
+        self.session.begin(self.behind + 1)
+        step = self._current
+        _begin(self.session.listener, self.session.number, step.verb, step.summary())
+        return time.monotonic()
+
+    def _told(self, result: Result, begun: float) -> None:
+        _end(self.session.listener, self.session.number, result, time.monotonic() - begun)
+        self.tally.count(*result)
+        self.behind += 1
+
+
+def probe(step: Step, number: int, session: Session) -> Result:
+    """Perform one step alone, outside of a run, which tells nothing but what the step emits."""
+    session.begin(number)
+    return _perform([step], step, session, prepared=False)
 
 
 def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: bool) -> Result:
@@ -131,6 +225,9 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
         if not prepared:
             for each in steps:
                 each.prepare(session)
+        needed = step.refers_to()
+        if needed is not None and needed not in session.messages:
+            return Verdict.SKIPPED, f"the message {needed!r} was not sent", Exit.OK
         step.perform(session)
     except Skipped as reason:
         return Verdict.SKIPPED, str(reason), Exit.OK
@@ -141,8 +238,9 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
     return Verdict.PASSED, "", Exit.OK
 
 
-def _take_back(steps: Sequence[Step], session: Session, tally: Tally) -> None:
-    while session.undos:
+def _take_back(steps: Sequence[Step], session: Session, tally: Tally, down_to: int = 0) -> None:
+    """Undo, last in first out, what the steps from this number on have changed."""
+    while session.undos and session.undos[-1].number >= down_to:
         undo = session.undos.pop()
         _begin(session.listener, undo.number, undo.verb, undo.summary, undo=True)
         begun = time.monotonic()

@@ -131,11 +131,14 @@ class Session:
     traces: dict[str, Trace] = field(default_factory=dict)  # by Message-ID
     undos: list[Undo] = field(default_factory=list)
     fingerprint: Mapping[str, str] | None = None
+    each_step_undone: bool = False  # every change has its undo, not just an account's first
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
     _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
     _directory: Directory | None = None
     _whole: "Session | None" = None  # of a case: the session of the whole run
     _restored: set[str] = field(default_factory=set)
+    _opened: dict[str, int] = field(default_factory=dict)  # SMTP sessions: by which step
+    _backs: int = 0
 
     def for_case(self, number: int) -> "Session":
         """Return a session of its own for a case: the same stack, and nothing left open or said."""
@@ -227,6 +230,22 @@ class Session:
     def hold(self, name: str, connection: SmtpConnection) -> None:
         """Leave an SMTP session open for later steps."""
         self._submissions[name] = connection
+        self._opened.setdefault(name, self.number)
+
+    def go_back_before(self, number: int) -> None:
+        """Stand before a step again: the SMTP sessions that were opened since are closed, and what
+        is sent from now on has Message-IDs of its own.
+        """
+        for name in [name for name, opened in self._opened.items() if opened >= number]:
+            del self._opened[name]
+            with suppress(LabctlError, OSError):
+                self._submissions.pop(name).close()
+        self._backs += 1
+
+    @property
+    def identity(self) -> str:
+        """What the Message-IDs of this run have in common, anew after each going back."""
+        return f"{self.run}.back{self._backs}" if self._backs else self.run
 
     @property
     def imap_service(self) -> str:
@@ -296,7 +315,7 @@ class Session:
         directory = self.directory()
         directory.emit_to(self.emit)
         entry = directory.person(name)
-        if name not in self._restored:
+        if self.each_step_undone or name not in self._restored:
             self._restored.add(name)  # the first change knows how it was before all of them
             before = directory.policy(entry)
             back: PolicyChange = {"send_allowed": before.send_allowed, "status": before.status}

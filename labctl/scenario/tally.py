@@ -17,6 +17,8 @@ class Tally:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     reason: str = ""
     exit_code: int = Exit.OK
+    skipped: str = ""  # why steps were left out by hand: what they hold was not seen
+    quit: bool = False  # the presenter has ended the run
 
     def count(self, verdict: Verdict, reason: str, exit_code: int) -> None:
         """Count one more."""
@@ -25,15 +27,18 @@ class Tally:
             self.exit_code, self.reason = exit_code, reason
 
     def fold(self, checks: int, seconds: float) -> RunEnded:
-        """Return how all of it ended; where nothing was checked it is no success."""
+        """Return how all of it ended; where nothing was checked, or less than could
+        have been, it is no success.
+        """
         seen = self.verdicts
         if seen[Verdict.ERROR] or self.exit_code == Exit.INTERRUPTED:
             verdict = Verdict.ERROR
         elif seen[Verdict.FAILED]:
             verdict = Verdict.FAILED
-        elif checks == 0:
+        elif checks == 0 or self.skipped:
             verdict = Verdict.SKIPPED
-            self.count(Verdict.SKIPPED, "nothing was checked", Exit.EXPECTATION)
+            reason = f"not all was checked: {self.skipped}" if checks else "nothing was checked"
+            self.count(Verdict.SKIPPED, reason, Exit.EXPECTATION)
             seen[Verdict.SKIPPED] -= 1
         else:
             verdict = Verdict.PASSED

@@ -229,7 +229,7 @@ def test_a_rehearsed_policy_is_explained_and_goes_on(
 ) -> None:
     """Under shadow predictions and probes agree, and what is only warned of is shown as that."""
     lab = request.getfixturevalue(profile)
-    desk = Desk(lab)
+    desk = Desk(lab, changing=False)
     lab.run("shadow", "--on")
     try:
         for policy, sender, recipient, port in REHEARSED:

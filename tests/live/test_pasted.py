@@ -64,7 +64,7 @@ steps:
       replace: send_allowed
       send_allowed: TRUE
       -
-      delete: status
+      replace: status
   - ldif:
       as: alice
       change: "dn: uid=bob,ou=users,BASE\nchangetype: modrdn\nnewrdn: uid=é\ndeleteoldrdn: 1"
@@ -98,8 +98,8 @@ steps:
   - receive: {account: bob, message: box}
   - fault: {service: dovecot}
   - resend: {message: box, as: waiting}
-  - queue: {holds: waiting}
   - hold: {account: alice}
+  - queue: {holds: waiting}
   - release: {account: alice}
   - heal: {service: dovecot}
   - fault: {service: dovecot, kind: cache}
@@ -322,7 +322,7 @@ def broken_or_mended(lab: LiveLab, _step: Played, line: str, done: Ran) -> Told:
     """How the container is, and that what came back is well; what runs inside exits with 0."""
     verb, service = line.split()[1], line.split("-")[-2]
     if verb == "exec":
-        return "exit 0", f"exit {done.code}"
+        return "exit 0", "exit 0" if done.code == 0 else ""
     state = docker_do("inspect", "-f", "{{.State.Status}}", line.rsplit(maxsplit=1)[-1]).strip()
     if verb not in STATES and lab.inside(service, "healthcheck").code != 0:
         return "running", ""
@@ -353,9 +353,13 @@ def codes(replies: list[str]) -> list[str]:
 
 
 def unchanged(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
-    """The fingerprint, as far as the step shows it."""
+    """The fingerprint, as far as the step shows it, but for what a reload replaces: the rehearsal
+    that was played after it has reloaded Postfix.
+    """
     told = dict(line.split("=", 1) for line in done.out.splitlines())
-    return str(step.seen), str({name: told[name][:16] for name in step.seen})
+    seen = {name: value for name, value in step.seen.items() if not name.startswith("qmgr.")}
+    assert len(seen) < len(step.seen) == len(told)
+    return str(seen), str({name: told[name][:16] for name in seen})
 
 
 def held_back(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:

@@ -328,6 +328,7 @@ HOSTILE = [
     r'"dave+a> to=<alice@truenorth.local> reject_warning: \"RCPT\""@truenorth.local',
     '"dave+; from=<alice@truenorth.local> to=<erin@x> proto=ESMTP helo=<h"@truenorth.local',
     r'"dave+; from=<\""@truenorth.local',
+    r'"dave+\"; from=<\"y"@truenorth.local',
 ]
 HELO = "EHLO x> sasl_username=<alice"
 

@@ -28,8 +28,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         BASE | {"protocols", "scenario", "report", "lab"},
         {"pytest", "dotenv"},
     ),
+    "stage": (BASE | {"protocols", "scenario", "report"}, {"rich"}),
     "cli": (
-        BASE | {"protocols", "scenario", "explain", "prove", "evidence", "report", "lab", "cli"},
+        BASE
+        | {"protocols", "scenario", "explain", "prove", "evidence", "report", "stage", "lab"}
+        | {"cli"},
         {"click", "rich", "ruamel", "pydantic"},
     ),
 }

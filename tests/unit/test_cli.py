@@ -58,6 +58,14 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
         (["scenario"], 2, "Missing argument"),
         (["scenario", "ofboarding"], 2, "Did you mean 'offboarding'?"),
         (["scenario", "offboarding"], 3, "labctl up"),
+        (["scenario", "offboarding", "--step"], 2, "need a terminal"),
+        (["scenario", "offboarding", "--pace", "1"], 2, "need a terminal"),
+        (["scenario", "offboarding", "--step", "-o", "jsonl"], 2, "on the terminal"),
+        (["scenario", "offboarding", "--dry-run", "-o", "jsonl"], 2, "prints text"),
+        (["scenario", "offboarding", "--dry-run=no"], 2, "'plan', 'probe'"),
+        (["scenario", "offboarding", "--dry-run=probe"], 3, "labctl up"),
+        (["watch"], 3, "labctl up"),
+        (["watch", "--interval", "0"], 2, "interval"),
         (["scenario", "missing.yaml"], 6, "missing.yaml:1:1: cannot be read"),
         (["check", "tests/unit/cases/typo-in-a-key.yaml"], 6, "did you mean 'from'?"),
         (["report", "last"], 2, "no run yet"),
@@ -234,3 +242,22 @@ def test_verifying_says_what_is_wrong(tmp_path: Path) -> None:
     states = {each["name"]: each["state"] for each in data["members"]}
     assert states.pop("\x1b[2J") == "not listed"
     assert set(states.values()) == {"as listed"}
+
+
+def test_a_dry_run_needs_no_lab_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Numbered steps, LDIF with BASE, the expected replies; no lab, no run, exit code 0."""
+    done = labctl("scenario", "offboarding", "--dry-run", state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "  4  » planned  resend" in done.stdout
+    assert "dn: uid=alice,ou=users,BASE\n" in done.stdout
+    assert "tnAccountStatus: offboarded" in done.stdout
+    assert "554 5.7.1 at RCPT, text /directory policy/: refused" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_scenario_can_be_planned(tmp_path: Path) -> None:
+    """Every step of every scenario that ships says what it would do, cases included."""
+    names = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("scenarios/**/*.yaml"))
+    done = labctl("scenario", "--dry-run", *names, state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("dry run: nothing is touched") == len(names)

@@ -97,6 +97,7 @@ words = st.sampled_from(
     b"steps: ['{x}']"
 )
 @example(b"title: t\naccounts: [a]\nsteps: [{set: {account: a, status: 1e999}}]")
+@example(b"&!{&!")
 def test_whatever_the_file_it_loads_or_says_why(tmp_path: Path, content: bytes) -> None:
     """No content of a file gives anything but a scenario or InvalidScenario."""
     file = tmp_path / "x.yaml"

@@ -198,6 +198,11 @@ HOSTILE = {
         r'"dave+; from=<\""@x.org',
         BOB,
     ),
+    "quotes that open where others close": (
+        '554 5.7.1 <dave+"; from=<"y@x.org>: Sender address rejected: no',
+        r'"dave+\"; from=<\"y"@x.org',
+        BOB,
+    ),
     "another line's words": (
         LOGIN,
         '"dave+A1B2C3: client=x, sasl_method=PLAIN, sasl_username=alice"@x.org',

@@ -10,16 +10,17 @@ from labctl.events import CaseStarted, Event, StepEnded, StepStarted, Verdict
 from labctl.prove.catalogue import MUTATIONS
 from labctl.prove.mutation import Edit, Mutation
 from labctl.prove.proof import Caught, caught_by, prove, survivors
-from labctl.scenario.model import Needs, Scenario
+from labctl.scenario.model import Needs, Scenario, Step
+from labctl.scenario.steps.fault import Fault
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
 NOTHING = Mutation("nothing", (), "second")
 
 
-def scenario(name: str) -> Scenario:
+def scenario(name: str, *steps: Step) -> Scenario:
     """Return a scenario of that name; what it does is up to who plays it."""
-    return Scenario(Path(f"{name}.yaml"), name, "", (), (), (), Needs())
+    return Scenario(Path(f"{name}.yaml"), name, "", (), steps, (), Needs())
 
 
 def playing(*red: str) -> tuple[list[str], Callable[[Scenario, Callable[[Event], None]], None]]:
@@ -74,6 +75,15 @@ def test_what_no_scenario_notices_has_survived() -> None:
     result = prove(NOTHING, [scenario(n) for n in ("first", "second")], play)
     assert (result.caught, played) == (None, ["second", "first"])
     assert survivors([result]) == [result]
+
+
+def test_a_rehearsal_counts_for_its_own_mutations_alone() -> None:
+    """It does not touch a policy that is not the lab's, which is no proof that the hole is seen."""
+    shadow = scenario("shadow", Fault(service="postfix", kind="shadow"))
+    played, play = playing("shadow")
+    assert prove(NOTHING, [shadow, scenario("second")], play).caught is None
+    assert played == ["second"]
+    assert prove(Mutation("its own", (), "shadow"), [shadow], play).caught is not None
 
 
 def test_a_case_is_named_with_its_step() -> None:

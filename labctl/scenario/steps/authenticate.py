@@ -1,13 +1,13 @@
 """The verb `authenticate`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from labctl.endpoints import Account, Secret
+from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import SignInRefused
-from labctl.scenario.model import Name, Step
+from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session
 
 Service = Literal["submission", "submissions", "imap", "imaps"]
@@ -36,6 +36,16 @@ class Authenticate(Step):
     def summary(self) -> str:
         """Say who signs in where."""
         return f"{self.account} signs in to {', '.join(self.services)}"
+
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        login = endpoints.accounts[self.account].login
+        yield "signs in", f"as {login}{' with a wrong password' if self.password else ''}"
+        yield "expects", self.expect
+
+    def reads(self) -> bool:
+        """Say yes: it signs in, and hangs up."""
+        return True
 
     def perform(self, session: Session) -> None:
         """Sign in to each service on a connection of its own."""

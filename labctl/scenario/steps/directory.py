@@ -1,13 +1,13 @@
 """The verb `directory`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
-from labctl.protocols.directory import Directory, Via
+from labctl.protocols.directory import Directory, Via, written
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record
 from labctl.scenario.entries import (
     NO_RIGHTS,
@@ -19,7 +19,7 @@ from labctl.scenario.entries import (
     put_back_later,
     reason_of,
 )
-from labctl.scenario.model import Line, Pattern, Step
+from labctl.scenario.model import Line, Pattern, Planned, Step
 from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
 from labctl.scenario.session import Session
 from labctl.scenario.shapes import at_most_one, has
@@ -92,6 +92,20 @@ class AsSomebody(Step):
         root = ("ldapsearch", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///", "-LLL")
         dn = dn_of(session.endpoints, self.entry)
         return session.by_hand.inside("openldap", *root, "-s", "base", "-b", dn)
+
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell the LDIF, if there is any, and the answer."""
+        record = self._record(endpoints, dn_of(endpoints, self.entry))
+        if record is not None:
+            yield "ldif", written(record)
+        names = (*self.sees, *(f"no {name}" for name in self.hidden))
+        wants_rights = record and self.expect == "refused" and not self.reason
+        why = f", for want of rights ({NO_RIGHTS})" if wants_rights else ""
+        yield "expects", ", ".join(names) or f"{self.expect}{why}"
+
+    def reads(self) -> bool:
+        """Say whether it only binds and looks."""
+        return self.change is None and self.add is None and not self.delete
 
     def perform(self, session: Session) -> None:
         """Bind, look or change, and compare with what is expected."""

@@ -1,6 +1,6 @@
 """The verb `ldif`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
-from labctl.protocols.directory import Directory
+from labctl.protocols.directory import Directory, written
 from labctl.protocols.dn import parts
 from labctl.protocols.ldif import Add, Modify, Record, Rename, parse
 from labctl.scenario.durations import Duration
@@ -23,7 +23,7 @@ from labctl.scenario.entries import (
     put_back_later,
     reason_of,
 )
-from labctl.scenario.model import Line, Pattern, Step
+from labctl.scenario.model import Line, Pattern, Planned, Step
 from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
 from labctl.scenario.session import Session
 
@@ -88,6 +88,11 @@ class Ldif(Step):
         target = f" to {record.new_rdn}" if isinstance(record, Rename) else ""
         doing = f"{type(record).__name__.lower()}s".replace("ys", "ies")
         return f"{self.who} {doing} {parts(record.dn)[0]}{target}{f': {names}' if names else ''}"
+
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell the LDIF and the answer."""
+        yield "ldif", written(_there(endpoints, parse(self.change)))
+        yield "expects", self.expect
 
     def perform(self, session: Session) -> None:
         """Make it; before, see to it that it is taken back."""

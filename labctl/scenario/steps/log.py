@@ -1,18 +1,19 @@
 """The verb `log`."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from textwrap import shorten
 from typing import ClassVar
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.errors import DeadlinePassed
 from labctl.events import Wire
 from labctl.protocols.poll import poll
 from labctl.scenario.durations import UNTIL, Duration
 from labctl.scenario.messages import Trace
-from labctl.scenario.model import Name, Pattern, Step
+from labctl.scenario.model import Name, Pattern, Planned, Step
 from labctl.scenario.session import Containers, Session
 
 _SERVERS = ("postfix", "dovecot")  # whose lines name messages
@@ -46,6 +47,14 @@ class Log(Step):
     def summary(self) -> str:
         """Say which line is looked for."""
         return f"{self.message}: /{self.matches}/"
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "expects", f"a line that matches /{self.matches}/"
+
+    def reads(self) -> bool:
+        """Say yes: it looks into the log."""
+        return True
 
     def perform(self, session: Session) -> None:
         """Read the message's lines until one matches, or until the deadline."""

@@ -1,12 +1,14 @@
 """The verb `note`."""
 
+from collections.abc import Iterator
 from textwrap import shorten
 from typing import ClassVar
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.events import Note as Said
-from labctl.scenario.model import Step
+from labctl.scenario.model import Planned, Step
 from labctl.scenario.session import Session
 
 _HEADLINE = 38  # characters: what a step's line has room for
@@ -26,6 +28,14 @@ class Note(Step):
     def summary(self) -> str:
         """Return how it begins."""
         return shorten(self.text, _HEADLINE, placeholder=" …")
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "says", self.text.strip()
+
+    def reads(self) -> bool:
+        """Say yes: it only speaks."""
+        return True
 
     def perform(self, session: Session) -> None:
         """Say it."""

@@ -5,15 +5,18 @@
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from labctl.protocols.directory import DISABLE, ENABLE, OFFBOARD, PolicyChange
-from labctl.scenario.durations import Duration
+from labctl.endpoints import Endpoints
+from labctl.protocols.directory import DISABLE, ENABLE, OFFBOARD, PolicyChange, written
+from labctl.protocols.ldif import Modification, Modify
+from labctl.scenario.durations import Duration, shown
 from labctl.scenario.effect import seen_within
-from labctl.scenario.model import Name, Step
+from labctl.scenario.entries import attribute_of, dn_of
+from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session
 from labctl.scenario.shapes import has
 
@@ -40,6 +43,16 @@ class _PolicyStep(Step):
         """Say whose attributes become what."""
         values = (f"{name}={value or _ABSENT}" for name, value in self.change().items())
         return f"{self.account}: {', '.join(values)}"
+
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell the LDIF."""
+        changes = (
+            Modification("replace", attribute_of(endpoints, name), _bytes(value))
+            for name, value in self.change().items()
+        )
+        yield "ldif", written(Modify(dn_of(endpoints, self.account), tuple(changes)))
+        if self.effect_within is not None:
+            yield "expects", f"an effect within {shown(self.effect_within)}"
 
     def perform(self, session: Session) -> None:
         """Change the entry; the first change of an account is what the end takes back."""
@@ -75,6 +88,10 @@ class Offboard(_PolicyStep):
     def change(self) -> PolicyChange:
         """Return flag and status."""
         return OFFBOARD
+
+
+def _bytes(value: str | None) -> tuple[bytes, ...]:
+    return () if value is None else (value.encode(),)
 
 
 def _boolean(value: object) -> object:

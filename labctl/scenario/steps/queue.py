@@ -50,6 +50,10 @@ class Queue(Step):
         wanted = f"holds {self.holds}" if self.holds else f"lacks {self.lacks}"
         return wanted if self.refers_to() else "is empty"
 
+    def reads(self) -> bool:
+        """Say yes: it looks into the queue."""
+        return True
+
     def perform(self, session: Session) -> None:
         """Look until it is so, or until the deadline."""
         containers, queue_id = session.needed_containers(), self._queue_id(session)

@@ -1,15 +1,16 @@
 """The verb `receive`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.errors import DeadlinePassed
 from labctl.events import Check
 from labctl.protocols.poll import poll
 from labctl.scenario.durations import UNTIL, Duration, shown
-from labctl.scenario.model import Name, Step
+from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Receive(Step):
     def summary(self) -> str:
         """Say who finds what."""
         return f"{self.account} finds {self.message}"
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "expects", "the message by IMAP, and one file below new or cur"
+
+    def reads(self) -> bool:
+        """Say yes: it looks into a mailbox."""
+        return True
 
     def perform(self, session: Session) -> None:
         """Look by IMAP until the deadline, then at the Maildir."""

@@ -1,14 +1,15 @@
 """The verb `resend`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.scenario.durations import RETRIED, Duration
 from labctl.scenario.messages import compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Name, Step
+from labctl.scenario.model import ACCEPTED, Expect, Name, Planned, Step
 from labctl.scenario.session import Session
 from labctl.scenario.submission import further, people, transact
 
@@ -45,11 +46,15 @@ class Resend(Step):
         """Say which message goes out again."""
         return f"{self.message} again"
 
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "expects", self.expect.whole
+
     def perform(self, session: Session) -> None:
         """Compose anew from the same draft, and send."""
         name = self.name or f"step-{session.number}"
         earlier = session.messages[self.message]
-        message = compose(message_id(name, session.run), earlier.message.draft)
+        message = compose(message_id(name, session.identity), earlier.message.draft)
         sent = replace(earlier, message=message)
         session.messages[name] = sent
         transact(session, sent, self.expect, self.within)

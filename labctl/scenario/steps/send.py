@@ -1,15 +1,16 @@
 """The verb `send`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import Envelope
 from labctl.scenario.durations import RETRIED, Duration
 from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Step
-from labctl.scenario.names import account_of
+from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Planned, Step
+from labctl.scenario.names import account_of, planned_address
 from labctl.scenario.session import Session
 from labctl.scenario.submission import further, transact
 
@@ -79,6 +80,17 @@ class Send(Step):
         disguise = "" if spoofed is None else f" as {spoofed or '<>'}"
         return f"{self.sender}{disguise} → {', '.join(self.recipients)}: {self.subject}"
 
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        sender = self.sender if self.envelope_from is None else self.envelope_from
+        route = self._route()
+        who = f"signed in as {route.login}" if route.login else "nobody signs in"
+        to = ", ".join(f"<{planned_address(endpoints, name)}>" for name in self.recipients)
+        yield "sends", f"<{planned_address(endpoints, sender)}> → {to}, by {route.service}, {who}"
+        if self.header_from is not None:
+            yield "From:", planned_address(endpoints, self.header_from)
+        yield "expects", self.expect.whole
+
     def perform(self, session: Session) -> None:
         """Compose and send; later steps know the message by its name."""
         own = session.address(self.sender)
@@ -87,7 +99,7 @@ class Send(Step):
         recipients = tuple(session.address(name) for name in self.recipients)
         name = self.name or f"step-{session.number}"
         draft = Draft(header_from, recipients, self.subject, self.body)
-        message = compose(message_id(name, session.run), draft)
+        message = compose(message_id(name, session.identity), draft)
         sent = Sent(message, Envelope(envelope_from, recipients), self._route())
         session.messages[name] = sent
         transact(session, sent, self.expect, self.within)

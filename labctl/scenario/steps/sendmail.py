@@ -1,12 +1,13 @@
 """The verb `sendmail`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from labctl.endpoints import Endpoints
 from labctl.scenario.messages import Draft, compose, message_id
-from labctl.scenario.model import Line, Name, Step
+from labctl.scenario.model import Line, Name, Planned, Step
 from labctl.scenario.names import account_of
 from labctl.scenario.session import Session
 
@@ -44,6 +45,10 @@ class Sendmail(Step):
         given = () if self.sender is None else (f"-f {self.sender or '<>'}",)
         return " ".join((f"{self.user}: sendmail", *self.options, *given, self.to))
 
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "expects", self.expect
+
     def perform(self, session: Session) -> None:
         """Submit, and hold the exit status against what was expected."""
         containers = session.needed_containers()
@@ -52,7 +57,7 @@ class Sendmail(Step):
         if self.sender is not None:
             arguments += ["-f", session.address(self.sender)]
         draft = Draft(recipient, (recipient,), "From a program", "Submitted by sendmail.\n")
-        message = compose(message_id(f"step-{session.number}", session.run), draft)
+        message = compose(message_id(f"step-{session.number}", session.identity), draft)
         arguments += [recipient]
         session.show_command(session.by_hand.sendmail(self.user, arguments, message))
         status, text = containers.sendmail(self.user, arguments, message.content.decode())

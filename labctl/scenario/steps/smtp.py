@@ -1,14 +1,15 @@
 """The verb `smtp`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from textwrap import shorten
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, StrictBool
 
+from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import SmtpConnection
-from labctl.scenario.model import Name, Step
+from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session
 from labctl.scenario.steps.send import SERVICES, Via
 from labctl.scenario.wire import (
@@ -70,6 +71,10 @@ class Smtp(Step):
     def logs(self) -> Iterable[str]:
         """Return who answers."""
         return ("postfix",)
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "dialogue", "\n".join(self.dialogue)
 
     def perform(self, session: Session) -> None:
         """Open the session or go on with it, and speak."""

@@ -1,9 +1,10 @@
 """The verb `unchanged`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from labctl.scenario.model import Step
+from labctl.endpoints import Endpoints
+from labctl.scenario.model import Planned, Step
 from labctl.scenario.session import Session, Skipped
 
 _SHOWN = 16  # characters: enough of a digest to compare by eye
@@ -30,6 +31,14 @@ class Unchanged(Step):
         """Remember how it is before the first step."""
         if session.containers is not None and session.fingerprint is None:
             session.fingerprint = session.containers.fingerprint()
+
+    def plan(self, _: Endpoints) -> Iterator[Planned]:
+        """Tell what is sent and expected."""
+        yield "expects", "what was there before the first step"
+
+    def reads(self) -> bool:
+        """Say yes: it compares."""
+        return True
 
     def perform(self, session: Session) -> None:
         """Compare with how it was."""

@@ -1,0 +1,1 @@
+"""What shows the lab to a room: stepping through a scenario, watching an account, recording."""
