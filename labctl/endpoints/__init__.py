@@ -1,16 +1,17 @@
 """A mail stack as seen from outside: endpoints, accounts, and the passwords that open them.
 
 `Endpoints` is what `labctl endpoints -o json` prints and `--endpoints FILE` reads; with `Secret`,
-`Endpoint` and `Account` it is all that a scenario knows of a stack.
+`Endpoint` and `Account` it is all that a scenario knows of a stack. How a file is read, with all
+that a stack of another make needs to be told, stands in `labctl.endpoints.reading`.
 """
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from labctl.errors import UsageError
+from labctl.errors import NoSuchService, UsageError
 
 SCHEMA = "labctl/v1"
 Tls = Literal["none", "starttls", "tls"]
@@ -65,12 +66,74 @@ class Account:
     aliases: tuple[str, ...] = ()
 
 
+Kind = Literal["send_allowed", "status"]
+KINDS: tuple[Kind, ...] = ("send_allowed", "status")
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """The names that the two policy attributes have in this directory."""
+    """The names that the two policy attributes have in this directory ("": it has no such), and in
+    `words` what the contract's values are called there, as far as they are called otherwise.
+    """
 
     send_allowed: str = "tnMailSendAllowed"
     status: str = "tnAccountStatus"
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of those that there are."""
+        return tuple(filter(None, (self.send_allowed, self.status)))
+
+    def name(self, kind: Kind) -> str:
+        """Return what an attribute of the contract is called there, or nothing."""
+        return self.send_allowed if kind == "send_allowed" else self.status
+
+    def there(self, value: str) -> str:
+        """Return what a value of the contract is called there."""
+        return self.words.get(value, value)
+
+    def here(self, value: str | None) -> str | None:
+        """Return what the contract calls a value of that directory."""
+        for ours, theirs in self.words.items():
+            if value is not None and value.casefold() == theirs.casefold():
+                return ours
+        return value
+
+
+_WORD = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """How people sign in, and where their entries are: at a DN, or else found by a filter.
+
+    Each text is a template: `{name}` is what scenarios call the account, `{login}`, `{address}`,
+    `{domain}` and `{base_dn}` what they say.
+    """
+
+    login: str = "{name}"
+    address: str = "{name}@{domain}"
+    dn: str = "uid={name},ou=users,{base_dn}"
+    base: str = "{base_dn}"
+    filter: str = ""
+
+
+def words_in(template: str) -> list[str]:
+    """Return the words in braces that a template holds."""
+    return _WORD.findall(template)
+
+
+def filled(template: str, words: Mapping[str, str], escape: Callable[[str], str] = str) -> str:
+    """Return a template with its words filled in, each of them escaped but the base DN, which is
+    one already.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        value = words[match[1]]
+        return value if match[1] == "base_dn" else escape(value)
+
+    return _WORD.sub(fill, template)
 
 
 # The services of `endpoints -o json` and how TLS begins on each.
@@ -97,17 +160,29 @@ class Endpoints:
     ca_file: Path | None
     services: Mapping[str, Endpoint]
     attributes: Attributes = Attributes()
+    people: People = People()
     directory_admin: Login | None = None
     policy_admin: Login | None = None
     service_accounts: Mapping[str, Login] = field(default_factory=dict)
     accounts: Mapping[str, Account] = field(default_factory=dict)
+    file: Path | None = None  # that describes it, if it is no lab of this host
+
+    def words(self, name: str) -> dict[str, str]:
+        """Return what the words of a template mean for the account called `name`, which may be one
+        that only the directory knows.
+        """
+        words = {"name": name, "domain": self.domain, "base_dn": self.base_dn}
+        if account := self.accounts.get(name):
+            return {**words, "address": account.address, "login": account.login}
+        words["address"] = filled(self.people.address, words)
+        return {**words, "login": filled(self.people.login, words)}
 
     def service(self, name: str) -> Endpoint:
-        """Return where a service is reached; raises UsageError if the stack has none."""
+        """Return where a service is reached; raises NoSuchService if the stack has none."""
         try:
             return self.services[name]
         except KeyError:
-            raise UsageError(f"the stack has no service {name!r}") from None
+            raise NoSuchService(f"the stack has no service {name!r}") from None
 
     def account(self, name: str) -> Account:
         """Return an account; raises UsageError if it is not known here."""
@@ -117,7 +192,7 @@ class Endpoints:
             raise UsageError(f"the stack has no account {name!r}") from None
 
     def to_dict(self, *, secrets: bool) -> dict[str, Any]:
-        """Return the JSON object of the documented interface."""
+        """Return the JSON object of the documented interface, which describes a lab."""
         data: dict[str, Any] = {
             "schema": SCHEMA,
             "lab": self.lab,
@@ -159,77 +234,11 @@ class Endpoints:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the endpoints that `data` describes.
+    def from_dict(cls, data: Mapping[str, Any]) -> "Endpoints":
+        """Return the endpoints that `to_dict` made `data` from, or that somebody wrote that way.
 
-        Raises UsageError naming the key that is missing or has a wrong value.
+        Raises InvalidEndpoints naming every key that is missing or has a wrong value.
         """
-        try:
-            return cls._read(data)
-        except KeyError as error:
-            raise UsageError(
-                f"the endpoints lack the key {error.args[0]!r}",
-                "Compare with `labctl endpoints -o json --secrets`.",
-            ) from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise UsageError(
-                f"the endpoints have a value of a wrong kind: {error}",
-                "Compare with `labctl endpoints -o json --secrets`.",
-            ) from error
+        from labctl.endpoints.reading import read
 
-    @classmethod
-    def _read(cls, data: Mapping[str, Any]) -> Self:
-        if data["schema"] != SCHEMA:
-            raise ValueError(f"schema is {data['schema']!r}, not {SCHEMA!r}")
-
-        def dn_login(entry: Mapping[str, str] | None) -> Login | None:
-            return Login(entry["dn"], Secret(entry["password"])) if entry else None
-
-        services = {
-            name: Endpoint(str(data[name]["host"]), int(data[name]["port"]), tls)
-            for name, tls in SERVICES.items()
-            if name in data
-        }
-        accounts = {
-            name: Account(
-                name,
-                entry["login"],
-                entry["address"],
-                Secret(entry["password"]),
-                tuple(entry.get("aliases", ())),
-            )
-            for name, entry in data.get("accounts", {}).items()
-        }
-        service_accounts = {
-            name: Login(entry["dn"], Secret(entry["password"]))
-            for name, entry in data.get("service_accounts", {}).items()
-        }
-        names = data.get("attributes") or {}
-        return cls(
-            lab=str(data["lab"]),
-            slot=data.get("slot"),
-            domain=str(data["domain"]),
-            base_dn=str(data["base_dn"]),
-            policy=str(data.get("policy", "unknown")),
-            ca_file=Path(data["ca_file"]) if data.get("ca_file") else None,
-            services=services,
-            attributes=Attributes(**names),
-            directory_admin=dn_login(data.get("directory_admin")),
-            policy_admin=dn_login(data.get("policy_admin")),
-            service_accounts=service_accounts,
-            accounts=accounts,
-        )
-
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Read an endpoints file; raises UsageError when it is none."""
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"{path} is no endpoints file: {error}",
-                "Write one with `labctl endpoints -o json --secrets`.",
-            ) from error
-        if not isinstance(data, dict):
-            raise UsageError(f"{path} is no endpoints file: it is not a JSON object")
-        return cls.from_dict(data)
+        return read(data, "the endpoints", Path.cwd(), {})
