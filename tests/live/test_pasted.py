@@ -391,9 +391,8 @@ def logged(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
 def rehearsed(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
     """Who would have been refused, and how."""
     account, reply = step.seen["account"], step.seen["reply"]
-    row = rf"^{account} .* (\d{{3}} \d\.\d\.\d) .*\(at (\w+)\)$"
-    told = re.search(row, done.out, re.MULTILINE)
-    return reply, f"{told[1]} at {told[2]}" if told else ""
+    told = re.search(rf"^{account} .* (\d{{3}} \d\.\d\.\d at \w+): ", done.out, re.MULTILINE)
+    return reply, told[1] if told else ""
 
 
 HOW: dict[str, Callable[[LiveLab, Played, str, Ran], Told]] = {
