@@ -6,6 +6,8 @@
     ├── ExpectationFailed     1   a server answered otherwise than expected
     │   └── SignInRefused     1   wrong name or password
     ├── UsageError            2   the command line or a setting cannot be used
+    │   ├── InvalidEndpoints  2   an endpoints file cannot be used
+    │   └── NoSuchService     2   the stack has no such service
     ├── LabNotReady           3   the lab is not up, or a server does not answer
     ├── ServerEnded           3   a server ended by itself while it was waited for
     ├── HostProblem           4   this host lacks something: engine, compose, a free port
@@ -62,6 +64,18 @@ class UsageError(LabctlError):
     """The command line, a setting or an endpoints file cannot be used."""
 
     exit_code = Exit.USAGE
+
+
+class InvalidEndpoints(UsageError):
+    """An endpoints file cannot be used; `problems` holds every `path: key: what, what to do`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NoSuchService(UsageError):
+    """The stack has no such service; a scenario skips what needs it."""
 
 
 class LabNotReady(LabctlError):

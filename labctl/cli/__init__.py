@@ -1,5 +1,6 @@
 """The command line: parse, wire, print, exit. One file per group of commands."""
 
+import errno
 import os
 import signal
 import sys
@@ -77,6 +78,8 @@ def cli(ctx: click.Context, name: str) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; every error of ours becomes two lines."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         result = cli.main(
             arguments,
@@ -95,9 +98,18 @@ def run(arguments: list[str] | None = None) -> int:
         _tell(error)
         return int(error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return int(Exit.OK)
+    except OSError as error:
+        if error.errno != errno.EIO:  # of a terminal that was closed
+            raise
+        _say_no_more()
+        return int(Exit.INTERRUPTED)
     return int(result or Exit.OK)
+
+
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: LabctlError) -> None:

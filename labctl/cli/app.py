@@ -39,7 +39,11 @@ class App:
 
     def endpoints(self, file: Path | None) -> Endpoints:
         """Return the endpoints of a file, or else of the lab."""
-        return Endpoints.from_file(file) if file else self.lab.endpoints()
+        if file is None:
+            return self.lab.endpoints()
+        from labctl.endpoints.reading import read_file
+
+        return read_file(file, self.environ)
 
 
 pass_app = click.make_pass_decorator(App)
@@ -51,7 +55,14 @@ def endpoints_option(command: F) -> F:
         "--endpoints",
         "endpoints_file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Use the stack that this file describes (`labctl endpoints -o json --secrets`).",
+        help="Use the stack that this file describes, JSON or TOML (docs/any-stack.md).",
+    )(command)
+
+
+def yes_option(command: F) -> F:
+    """Add `--yes`."""
+    return click.option(
+        "--yes", is_flag=True, help="With --endpoints: do not ask before that stack is changed."
     )(command)
 
 

@@ -16,6 +16,7 @@ from labctl.errors import HostProblem, UsageError
 
 if TYPE_CHECKING:
     from labctl.cli.app import App
+    from labctl.endpoints import Endpoints
     from labctl.events import Event
     from labctl.scenario.model import Scenario
 
@@ -143,7 +144,7 @@ def kept_reports(
         yield
         return
     from labctl.report.views import render
-    from labctl.scenario.runner import interrupts_held
+    from labctl.scenario.interrupts import interrupts_held
 
     try:
         yield
@@ -158,7 +159,7 @@ def kept_reports(
 @contextmanager
 def kept_evidence(
     app: "App",
-    endpoints_file: Path | None,
+    endpoints: "Endpoints",
     targets: Sequence[Target],
     scenarios: "Sequence[Scenario]",
     transcripts: Sequence[Path],
@@ -170,10 +171,9 @@ def kept_evidence(
     from labctl.evidence.masking import Mask
     from labctl.evidence.snapshot import snapshot
     from labctl.evidence.statement import Replayed, bundle
-    from labctl.scenario.runner import interrupts_held
+    from labctl.scenario.interrupts import interrupts_held
 
-    endpoints = app.endpoints(endpoints_file)
-    lab = None if endpoints_file else app.lab
+    lab = None if endpoints.file else app.lab
     texts = [(each.path, each.path.read_text("utf-8")) for each in scenarios]
     before = snapshot(endpoints, lab)
     try:

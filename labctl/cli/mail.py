@@ -32,7 +32,6 @@ def _session(app: App, endpoints_file: Path | None, *, verbose: bool) -> "Sessio
         listen,
         app.settings.wait_seconds,
         None if endpoints_file else app.lab.containers,
-        str(endpoints_file or ""),
     )
 
 

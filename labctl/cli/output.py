@@ -2,9 +2,10 @@
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -50,3 +51,14 @@ def _plain_table(header: Row, rows: Sequence[Row]) -> None:
     for row in every:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def keep_private(stream: TextIO) -> None:
+    """Make the file that a stream goes to, if it is one of ours, readable by its owner alone."""
+    try:
+        descriptor = stream.fileno()
+        status = os.fstat(descriptor)
+    except (OSError, ValueError):  # it goes to no file at all
+        return
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o600)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labctl.cli.app import App, endpoints_option, output_option, pass_app
+from labctl.cli.app import App, endpoints_option, output_option, pass_app, yes_option
 from labctl.cli.keeping import (
     BUNDLES,
     REPORTS,
@@ -29,6 +29,7 @@ from labctl.errors import Exit, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from labctl.endpoints import Endpoints
     from labctl.events import Emit, Event
     from labctl.scenario.model import Scenario
     from labctl.scenario.session import Containers
@@ -41,6 +42,7 @@ format_option = click.option(
     show_default=True,
     help="How to print the run.",
 )
+_JOURNAL = "before.ldif"  # beside the transcript, as long as something is to be put back
 verbose_option = click.option(
     "-v",
     "--verbose",
@@ -95,12 +97,21 @@ def scenarios(app: App, *, output: str) -> None:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True)
+@endpoints_option
 @pass_app
-def check(app: App, *, files: tuple[str, ...]) -> None:
-    """Say what is wrong in scenario files, all of it, without touching any server."""
+def check(app: App, *, files: tuple[str, ...], endpoints_file: Path | None) -> None:
+    """Say what is wrong in scenario files, all of it, without touching any server.
+
+    With --endpoints, also what is wrong in that file, and which accounts it lacks.
+    """
     from labctl.scenario.loader import load_all
+    from labctl.scenario.runner import require_accounts
 
     found = load_all(_find(app, name) for name in files)
+    if endpoints_file:
+        endpoints = app.endpoints(endpoints_file)
+        for each in found:
+            require_accounts(each, endpoints)
     for each in found:
         click.echo(f"{each.path}: {each.size}, valid")
 
@@ -114,6 +125,7 @@ def check(app: App, *, files: tuple[str, ...]) -> None:
 @evidence_option
 @verbose_option
 @endpoints_option
+@yes_option
 @pass_app
 def scenario(
     app: App,
@@ -129,12 +141,14 @@ def scenario(
     evidence: Path | None,
     verbose: int,
     endpoints_file: Path | None,
+    yes: bool,
 ) -> int:
     """Replay scenarios against the lab, or against the stack that --endpoints describes.
 
     Each run leaves its transcript in .lab/runs/; what was changed in the directory is put back at
-    the end, also after an interrupt, and reports and evidence are written then, too. Exits with 0
-    only if every expectation was met, and no step was skipped by hand.
+    the end, also after an interrupt, and reports and evidence are written then, too. With
+    --endpoints it says first what it will change there, and asks. Exits with 0 only if every
+    expectation was met, and no step was skipped by hand.
     """
     from labctl.scenario.loader import load_all
     from labctl.scenario.session import new_run_id
@@ -150,14 +164,17 @@ def scenario(
         if dry_run is not None:
             planning = Planning(app, endpoints_file, presenting, probes=dry_run == PROBE)
             return planning.show(loaded, output)
+        endpoints = app.endpoints(endpoints_file)
+        if endpoints_file:
+            _prepare(app, loaded, endpoints, yes=yes)
         with (
-            kept_evidence(app, endpoints_file, bundles, loaded, transcripts),
+            kept_evidence(app, endpoints, bundles, loaded, transcripts),
             kept_reports(reports, transcripts, output=output, verbose=verbose),
             presenting.recorded(", ".join(each.title for each in loaded)),
         ):
             code = int(Exit.OK)
             for each in loaded:
-                run = _Run(app, endpoints_file, output, verbose, presenting, new_run_id())
+                run = _Run(app, endpoints, output, verbose, presenting, new_run_id())
                 transcripts.append(run.transcript)
                 ended = run.perform(each)
                 code = code or ended
@@ -166,12 +183,27 @@ def scenario(
             return code
 
 
+def _prepare(app: App, scenarios: "list[Scenario]", endpoints: "Endpoints", *, yes: bool) -> None:
+    from labctl.cli.consent import agree
+    from labctl.scenario.runner import require_accounts
+
+    for each in scenarios:
+        require_accounts(each, endpoints)
+    for left in sorted((app.settings.state / "runs").glob(f"*/{_JOURNAL}")):
+        click.echo(
+            f"Warning: the run {left.parent.name} was killed, or is running still. What it changed "
+            f"is put back by: ldapmodify -f {left}",
+            err=True,
+        )
+    agree(endpoints, scenarios, yes=yes)
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of one scenario: its listeners and its transcript."""
 
     app: App
-    endpoints_file: Path | None
+    endpoints: "Endpoints"
     output: str
     verbose: int
     presenting: Presenting
@@ -185,10 +217,10 @@ class _Run:
     def perform(self, scenario: "Scenario") -> int:
         """Run it; returns the exit code."""
         from labctl.report.jsonl import JsonlWriter
+        from labctl.scenario.journal import Journal
         from labctl.scenario.runner import run
         from labctl.scenario.session import Session
 
-        endpoints = self.app.endpoints(self.endpoints_file)
         self.transcript.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             listeners: list[Emit] = [stack.enter_context(JsonlWriter(self.transcript))]
@@ -203,12 +235,12 @@ class _Run:
                     each(event)
 
             session = Session(
-                endpoints,
+                self.endpoints,
                 self.run_id,
                 listen,
                 self.app.settings.wait_seconds,
-                self._containers(),
-                str(self.endpoints_file or ""),
+                None if self.endpoints.file else self._containers(),
+                Journal(self.transcript.with_name(_JOURNAL)) if self.endpoints.file else None,
                 stage.presenter if stage else None,
             )
             ended = run(scenario, session, stage.conductor) if stage else run(scenario, session)
@@ -219,9 +251,7 @@ class _Run:
             return None
         return stack.enter_context(self.presenting.stage(self.verbose))
 
-    def _containers(self) -> "Containers | None":
-        if self.endpoints_file:
-            return None
+    def _containers(self) -> "Containers":
         containers = self.app.lab.containers
         containers.open("postfix", "dovecot")
         return containers

@@ -1,11 +1,12 @@
 """The commands about the lab itself: up, down, reset, status, endpoints, logs."""
 
+import sys
 from dataclasses import asdict
 
 import click
 
 from labctl.cli.app import App, output_option, pass_app
-from labctl.cli.output import show
+from labctl.cli.output import keep_private, show
 from labctl.cli.progress import Progress
 from labctl.errors import Exit
 
@@ -105,7 +106,13 @@ def status(app: App, *, output: str) -> int:
 @click.option("--secrets", is_flag=True, help="With all logins and passwords.")
 @pass_app
 def endpoints(app: App, *, output: str, secrets: bool) -> None:
-    """Print where the lab is reached; with --secrets, also as whom."""
+    """Print where the lab is reached; with --secrets, also as whom.
+
+    A file that the output goes to with --secrets is made readable by you alone (mode 0600), as
+    --endpoints wants it.
+    """
+    if secrets:
+        keep_private(sys.stdout)
     _show_endpoints(app, output, secrets=secrets)
 
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from labctl.cli.app import App, endpoints_option, output_option, pass_app
+from labctl.cli.app import App, endpoints_option, output_option, pass_app, yes_option
 from labctl.cli.output import show
 from labctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from labctl.endpoints import Endpoints
     from labctl.events import Event
     from labctl.protocols.directory import Directory, Entry, PolicyChange
     from labctl.scenario.by_hand import ByHand
@@ -39,16 +42,28 @@ def _tell_change(event: "Event") -> None:
         click.echo(f"# {event.seconds * 1000:.1f} ms", err=True)
 
 
-def _row(directory: "Directory", entry: "Entry") -> dict[str, Any]:
-    policy = directory.policy(entry)
+def _everybody(directory: "Directory") -> "Iterator[tuple[str, Entry]]":
+    """Yield all people of a lab; of a directory laid out otherwise, the accounts that we know."""
+    from labctl.endpoints import People
+
+    if directory.endpoints.people == People():
+        for entry in directory.people():
+            yield entry.first("uid") or "", entry
+    else:
+        for name in directory.endpoints.accounts:
+            yield name, directory.person(name)
+
+
+def _row(directory: "Directory", name: str, entry: "Entry") -> dict[str, Any]:
+    account = directory.endpoints.accounts.get(name)
+    names = (directory.attributes.send_allowed, directory.attributes.status)
     return {
-        "name": entry.first("uid"),
+        "name": name,
         "dn": entry.dn,
-        "address": entry.first("mail"),
-        "aliases": list(entry.values.get("mailLocalAddress", ())),
-        "may_send": policy.may_send,
-        directory.attributes.send_allowed: policy.send_allowed,
-        directory.attributes.status: policy.status,
+        "address": entry.first("mail") or (account.address if account else None),
+        "aliases": list(entry.all("mailLocalAddress") or (account.aliases if account else ())),
+        "may_send": directory.policy(entry).may_send,
+        **{name: entry.first(name) for name in names if name},
     }
 
 
@@ -57,8 +72,8 @@ def _cells(directory: "Directory", row: dict[str, Any]) -> list[str]:
         str(row["name"]),
         str(row["address"]),
         "yes" if row["may_send"] else "no",
-        row[directory.attributes.send_allowed] or "absent",
-        row[directory.attributes.status] or "absent",
+        row.get(directory.attributes.send_allowed) or "absent",
+        row.get(directory.attributes.status) or "absent",
         ", ".join(row["aliases"]) or "-",
     ]
 
@@ -70,7 +85,7 @@ def _cells(directory: "Directory", row: dict[str, Any]) -> list[str]:
 def list_(app: App, *, output: str, endpoints_file: Path | None) -> None:
     """List everybody with the policy attributes and what they come to."""
     with _open(app, endpoints_file) as directory:
-        rows = [_row(directory, entry) for entry in directory.people()]
+        rows = [_row(directory, name, entry) for name, entry in _everybody(directory)]
         show(output, {"users": rows}, HEADER, [_cells(directory, row) for row in rows])
 
 
@@ -91,17 +106,14 @@ def show_(
         click.echo(account.password.reveal())
         return
     with _open(app, endpoints_file) as directory:
-        row = _row(directory, directory.person(name))
+        row = _row(directory, name, directory.person(name))
         show(output, {"user": row}, HEADER, [_cells(directory, row)])
 
 
-def _by_hand(app: App, endpoints_file: Path | None) -> "ByHand":
+def _by_hand(app: App, endpoints: "Endpoints") -> "ByHand":
     from labctl.scenario.by_hand import ByHand
 
-    endpoints = app.endpoints(endpoints_file)
-    if endpoints_file:
-        return ByHand(endpoints, file=str(endpoints_file))
-    return ByHand(endpoints, app.lab.containers.container_name)
+    return ByHand(endpoints, None if endpoints.file else app.lab.containers.container_name)
 
 
 verbose_option = click.option(
@@ -110,16 +122,37 @@ verbose_option = click.option(
 
 
 def _change(
-    app: App, name: str, change: "PolicyChange", endpoints_file: Path | None, *, verbose: bool
+    app: App,
+    name: str,
+    change: "PolicyChange",
+    endpoints_file: Path | None,
+    *,
+    verbose: bool,
+    yes: bool,
 ) -> None:
     with _open(app, endpoints_file) as directory:
         entry = directory.person(name)
+        if endpoints_file:
+            _ask(directory, name, entry, change, yes=yes)
         if verbose:
-            hands = _by_hand(app, endpoints_file)
-            click.echo(f"By hand:\n{hands.change_policy(entry.dn, change)}\n", err=True)
+            hands = _by_hand(app, directory.endpoints)
+            command = hands.change_policy(entry.dn, directory.values_of(change))
+            click.echo(f"By hand:\n{command}\n", err=True)
         directory.set_policy(entry.dn, change)
         policy = directory.policy(directory.person(name))
     click.echo(f"{name} {'may' if policy.may_send else 'may not'} send.")
+
+
+def _ask(
+    directory: "Directory", name: str, entry: "Entry", change: "PolicyChange", *, yes: bool
+) -> None:
+    from labctl.cli.consent import ask
+
+    lines = [
+        f"  {attribute}: {', '.join(entry.all(attribute)) or 'absent'} → {''.join(new) or 'absent'}"
+        for attribute, new in directory.values_of(change).items()
+    ]
+    ask([f"Will be changed, and stays so: {name}, {entry.dn}", *lines], yes=yes)
 
 
 @user.command("set")
@@ -128,6 +161,7 @@ def _change(
 @click.option("--status", help="active, disabled, offboarded, or absent to remove it.")
 @verbose_option
 @endpoints_option
+@yes_option
 @pass_app
 def set_(
     app: App,
@@ -137,6 +171,7 @@ def set_(
     status: str | None,
     verbose: bool,
     endpoints_file: Path | None,
+    yes: bool,
 ) -> None:
     """Set either policy attribute, or both."""
     given: PolicyChange = {"send_allowed": send_allowed, "status": status}
@@ -147,43 +182,50 @@ def set_(
     }
     if not change:
         raise UsageError("there is nothing to set", "Give --send-allowed, --status or both.")
-    _change(app, name, change, endpoints_file, verbose=verbose)
+    names = app.endpoints(endpoints_file).attributes
+    for kind in change:
+        if not names.name(kind):
+            raise UsageError(f"the stack has no attribute for {kind}")
+    _change(app, name, change, endpoints_file, verbose=verbose, yes=yes)
 
 
 @user.command()
 @click.argument("name")
 @verbose_option
 @endpoints_option
+@yes_option
 @pass_app
-def disable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
+def disable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Forbid somebody to send; the status stays as it is."""
     from labctl.protocols.directory import DISABLE
 
-    _change(app, name, DISABLE, endpoints_file, verbose=verbose)
+    _change(app, name, DISABLE, endpoints_file, verbose=verbose, yes=yes)
 
 
 @user.command()
 @click.argument("name")
 @verbose_option
 @endpoints_option
+@yes_option
 @pass_app
-def enable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
+def enable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Reinstate somebody: active, and allowed to send."""
     from labctl.protocols.directory import ENABLE
 
-    _change(app, name, ENABLE, endpoints_file, verbose=verbose)
+    _change(app, name, ENABLE, endpoints_file, verbose=verbose, yes=yes)
 
 
 @user.command()
 @click.argument("name")
 @verbose_option
 @endpoints_option
+@yes_option
 @pass_app
-def offboard(app: App, *, name: str, verbose: bool, endpoints_file: Path | None) -> None:
+def offboard(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Offboard somebody: the status says so, and sending is over."""
     from labctl.protocols.directory import OFFBOARD
 
-    _change(app, name, OFFBOARD, endpoints_file, verbose=verbose)
+    _change(app, name, OFFBOARD, endpoints_file, verbose=verbose, yes=yes)
 
 
 @user.command()

@@ -142,8 +142,7 @@ def _utc(seconds: float) -> str:
 
 
 def _people(endpoints: Endpoints) -> str:
-    names = endpoints.attributes
-    wanted = (*_READ, names.send_allowed, names.status, *_HISTORY)
+    wanted = (*_READ, *endpoints.attributes.names, *_HISTORY)
     with Directory.open(endpoints, endpoints.policy_admin, emit=lambda _: None) as directory:
         return ldif(directory.people_with(wanted), wanted)
 

@@ -14,7 +14,7 @@ from ldap3.protocol.rfc2849 import operation_to_ldif
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from labctl.endpoints import Attributes, Endpoints, Login
+from labctl.endpoints import Attributes, Endpoints, Kind, Login, People, filled
 from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
 from labctl.events import Change, Emit
 from labctl.protocols import ldif
@@ -23,6 +23,8 @@ from labctl.protocols.tap import Tap
 TIMEOUT = 10  # seconds, to connect and for each answer
 
 PEOPLE = "(objectClass=tnPolicyAccount)"
+ANYTHING = "(objectClass=*)"  # whatever entry it is
+_REPLACE = 2  # RFC 4511 §4.6
 Via = Literal["ldaps", "starttls", "clear"]
 Values = Mapping[str, Sequence[str | bytes]]
 
@@ -34,9 +36,15 @@ class Entry:
     dn: str
     values: Mapping[str, tuple[str, ...]]
 
+    def all(self, attribute: str) -> tuple[str, ...]:
+        """Return the attribute's values; names are compared without case (RFC 4512 §2.5)."""
+        wanted = attribute.lower()
+        found = (values for name, values in self.values.items() if name.lower() == wanted)
+        return next(found, ())
+
     def first(self, attribute: str) -> str | None:
         """Return the attribute's first value, or None where it is absent."""
-        values = self.values.get(attribute, ())
+        values = self.all(attribute)
         return values[0] if values else None
 
 
@@ -55,8 +63,8 @@ class Policy:
         return self.send_allowed != "FALSE" and (self.status or "active").lower() == "active"
 
 
-PolicyChange = Mapping[Literal["send_allowed", "status"], str | None]
-"""What to set, by the contract's names; None removes an attribute, and what is not named stays."""
+PolicyChange = Mapping[Kind, str | None]
+"""What to set, in the contract's words; None removes an attribute, and what is not named stays."""
 
 DISABLE: PolicyChange = {"send_allowed": "FALSE"}
 ENABLE: PolicyChange = {"send_allowed": "TRUE", "status": "active"}
@@ -64,25 +72,37 @@ OFFBOARD: PolicyChange = {"send_allowed": "FALSE", "status": "offboarded"}
 
 
 def policy_record(dn: str, attributes: Attributes, change: PolicyChange) -> ldif.Modify:
-    """Return a change of the policy by the names that the attributes have in a directory."""
-    names = {"send_allowed": attributes.send_allowed, "status": attributes.status}
+    """Return a change of the policy in the words of a directory, as far as it has such."""
     changes = (
-        ldif.Modification("replace", names[k], () if value is None else (value.encode(),))
-        for k, value in change.items()
+        ldif.Modification(
+            "replace", name, () if value is None else (attributes.there(value).encode(),)
+        )
+        for kind, value in change.items()
+        if (name := attributes.name(kind))
     )
     return ldif.Modify(dn, tuple(changes))
 
 
-class Directory:
-    """A bound LDAP session. Names of people are their `uid`, never a DN."""
+def dn_by_template(endpoints: Endpoints, name: str) -> str:
+    """Return the DN that the endpoints' template gives a person, escaped (RFC 4514 §2.4)."""
+    return filled(endpoints.people.dn, endpoints.words(name), _escaped_rdn)
 
-    def __init__(
-        self, connection: ldap3.Connection, tap: Tap, base_dn: str, attributes: Attributes
-    ) -> None:
+
+def sought(endpoints: Endpoints, name: str) -> tuple[str, str]:
+    """Return the filter that finds a person, escaped (RFC 4515 §3), and the DN to look below."""
+    people, words = endpoints.people, endpoints.words(name)
+    return filled(people.filter, words, escape_filter_chars), filled(people.base, words)
+
+
+class Directory:
+    """A bound LDAP session. People are called as in the endpoints' accounts, never by a DN."""
+
+    def __init__(self, connection: ldap3.Connection, tap: Tap, endpoints: Endpoints) -> None:
         self._connection = connection
         self._tap = tap
-        self.base_dn = base_dn
-        self.attributes = attributes
+        self.endpoints = endpoints
+        self.base_dn = endpoints.base_dn
+        self.attributes = endpoints.attributes
         self.answered = 0.0  # when it answered the last change, by time.monotonic()
 
     @classmethod
@@ -107,7 +127,7 @@ class Directory:
         if endpoint is None or login is None:
             raise UsageError(
                 "the endpoints name no directory and account to change it with",
-                "Add ldaps and policy_admin to the endpoints file.",
+                "Add ldap or ldaps, and policy_admin, to the endpoints file.",
             )
         tap = Tap(service, emit)
         tls = ldap3.Tls(
@@ -129,6 +149,7 @@ class Directory:
             password=login.password.reveal() or None,
             raise_exceptions=True,
             receive_timeout=seconds,
+            return_empty_attributes=False,  # what is not there is not seen
         )
         tap.note(f"binding to {service}://{endpoint} as {login.name or 'nobody'}")
         try:
@@ -140,44 +161,75 @@ class Directory:
             if connection.socket is not None:  # ldap3 leaves it open
                 connection.socket.close()
             raise _translated(error, f"the directory at {endpoint}") from error
-        return cls(connection, tap, endpoints.base_dn, endpoints.attributes)
+        return cls(connection, tap, endpoints)
 
     def emit_to(self, emit: Emit) -> None:
         """Let the tap's events go to `emit` from now on."""
         self._tap.emit = emit
 
     def dn(self, name: str) -> str:
-        """Return the DN of the person called `name`, escaped (RFC 4514 §2.4)."""
-        return f"uid={escape_rdn(name)},ou=users,{self.base_dn}"
+        """Return the DN of the person called `name`, escaped (RFC 4514 §2.4); where the endpoints
+        have a filter in place of a DN it is looked for, as `person` does.
+        """
+        if self.endpoints.people.filter:
+            return self.person(name).dn
+        return dn_by_template(self.endpoints, name)
 
     def people(self) -> list[Entry]:
-        """Return all people, in the order of their names."""
+        """Return all people of a lab, in the order of their names."""
         found = self._search(f"ou=users,{self.base_dn}", PEOPLE, "LEVEL")
         return sorted(found, key=lambda entry: entry.first("uid") or "")
 
     def person(self, name: str) -> Entry:
-        """Return the entry of `name`; raises UsageError if the directory has none."""
-        query = f"(&{PEOPLE}(uid={escape_filter_chars(name)}))"
-        found = self._search(f"ou=users,{self.base_dn}", query, "LEVEL")
-        if not found:
+        """Return the entry of `name`; raises UsageError if the directory has none, or if several
+        fit the endpoints' filter.
+        """
+        if self.endpoints.people.filter:
+            query, base = sought(self.endpoints, name)
+            found, where = self._search(base, query, "SUBTREE"), f"{query} below {base}"
+        else:
+            where = self.dn(name)
+            found = [entry] if (entry := self.read(where)) else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            dns = "; ".join(entry.dn for entry in found)
             raise UsageError(
-                f"the directory has no account {name!r}", "`labctl user list` shows them."
+                f"the directory has {len(found)} entries that may be {name!r}: {dns}",
+                f"Make people.filter narrower; it asked for {where}.",
             )
-        return found[0]
+        raise UsageError(
+            f"the directory has no account {name!r}: nothing is found at {where}",
+            "`labctl user list` shows them; with --endpoints, look at `people` in that file.",
+        )
 
     def policy(self, entry: Entry) -> Policy:
-        """Return the policy attributes of an entry."""
+        """Return the policy attributes of an entry, in the contract's words."""
+        names = self.attributes
         return Policy(
-            entry.first(self.attributes.send_allowed), entry.first(self.attributes.status)
+            names.here(entry.first(names.send_allowed)), names.here(entry.first(names.status))
         )
 
     def set_policy(self, dn: str, change: PolicyChange) -> None:
-        """Change policy attributes; raises ExpectationFailed when the directory refuses it."""
-        self.perform(policy_record(dn, self.attributes, change))
+        """Change policy attributes; raises ExpectationFailed when the directory refuses it,
+        UsageError when it has none of these attributes.
+        """
+        record = policy_record(dn, self.attributes, change)
+        if not record.modifications:
+            raise UsageError(f"the directory has no attribute for {' and '.join(change)}")
+        self.perform(record)
+
+    def values_of(self, change: PolicyChange) -> dict[str, list[str]]:
+        """Return a change as attributes and values of this directory, as far as it has them."""
+        record = policy_record("", self.attributes, change)
+        return {
+            each.attribute: [value.decode() for value in each.values]
+            for each in record.modifications
+        }
 
     def read(self, dn: str) -> Entry | None:
         """Return the entry with this DN, or None."""
-        found = self._search(dn, "(objectClass=*)", "BASE")
+        found = self._search(dn, ANYTHING, "BASE")
         return found[0] if found else None
 
     def search(
@@ -187,8 +239,14 @@ class Directory:
         return self._search(base, query, scope)
 
     def people_with(self, attributes: Sequence[str]) -> list[Entry]:
-        """Return all people with these attributes and no others, operational ones among them."""
-        found = self._search(f"ou=users,{self.base_dn}", PEOPLE, "LEVEL", attributes)
+        """Return all people of a lab, or the accounts that we know of a directory laid out
+        otherwise, with these attributes and no others, operational ones among them.
+        """
+        if self.endpoints.people == People():
+            found = self._search(f"ou=users,{self.base_dn}", PEOPLE, "LEVEL", attributes)
+        else:
+            dns = [self.dn(name) for name in self.endpoints.accounts]
+            found = [one for dn in dns for one in self._search(dn, ANYTHING, "BASE", attributes)]
         return sorted(found, key=lambda entry: entry.dn)
 
     def replace(self, dn: str, values: Values) -> None:
@@ -209,7 +267,7 @@ class Directory:
 
     def raw(self, dn: str) -> ldif.Values | None:
         """Return the values of the entry with this DN as bytes, or None."""
-        rows = self._rows(dn, "(objectClass=*)", "BASE")
+        rows = self._rows(dn, ANYTHING, "BASE")
         return {k: tuple(v) for k, v in rows[0]["raw_attributes"].items()} if rows else None
 
     def perform(self, record: ldif.Record) -> None:
@@ -234,7 +292,7 @@ class Directory:
         base: str,
         query: str,
         scope: Literal["BASE", "LEVEL", "SUBTREE"],
-        attributes: Sequence[str] = ("*",),
+        attributes: Sequence[str] = (),
     ) -> list[Entry]:
         return [
             Entry(row["dn"], {name: _texts(raw) for name, raw in row["raw_attributes"].items()})
@@ -246,11 +304,12 @@ class Directory:
         base: str,
         query: str,
         scope: Literal["BASE", "LEVEL", "SUBTREE"],
-        attributes: Sequence[str] = ("*",),
+        attributes: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         connection = self._connection
+        asked = ["*", *self.attributes.names]  # an operational attribute comes only when named
         try:
-            connection.search(base, query, scope, attributes=list(attributes))
+            connection.search(base, query, scope, attributes=list(attributes or asked))
         except ldap.LDAPNoSuchObjectResult:
             return []
         except ldap.LDAPException as error:
@@ -319,6 +378,20 @@ _OPERATIONS = {
 }
 
 
+def as_ldif(dn: str, values: Values) -> str:
+    """Return the change that gives each attribute exactly these values, as LDIF (RFC 2849)."""
+    changes = [
+        {"operation": _REPLACE, "attribute": {"type": name, "value": list(given)}}
+        for name, given in values.items()
+    ]
+    request = {"entry": dn, "controls": None, "changes": changes}
+    return "\n".join(operation_to_ldif("modifyRequest", request))
+
+
+def _escaped_rdn(value: str) -> str:
+    return escape_rdn(value).replace("\\\0", "\\00") if value else ""
+
+
 def _texts(raw: Sequence[bytes]) -> tuple[str, ...]:
     return tuple(value.decode("utf-8", "backslashreplace") for value in raw)
 
@@ -336,8 +409,20 @@ def _without_passwords(lines: Sequence[str]) -> str:
     return "\n".join(shown).strip()
 
 
+# What ldap3 finds wrong with a DN (RFC 4514) or a filter (RFC 4515) by itself.
+_NOT_EVEN_ASKED = (
+    ldap.LDAPInvalidDnError,
+    ldap.LDAPInvalidFilterError,
+    ldap.LDAPInvalidValueError,
+)
+
+
 def _translated(error: Exception, doing: str) -> LabctlError:
     text = " ".join(str(error).split())
+    if isinstance(error, _NOT_EVEN_ASKED):
+        return UsageError(
+            f"{doing} cannot be asked for: {text}", "With --endpoints, mend `people` in that file."
+        )
     if isinstance(error, ldap.LDAPInvalidCredentialsResult):
         return SignInRefused(f"{doing} refuses the name or the password")
     if isinstance(error, ldap.LDAPOperationResult):
@@ -345,5 +430,5 @@ def _translated(error: Exception, doing: str) -> LabctlError:
         return ExpectationFailed(f"{doing} is refused: {error.description} ({said})")
     return LabNotReady(
         f"{doing} does not answer: {text}",
-        "Look at `labctl status`; bring the lab up with `labctl up`.",
+        "Look at `labctl status`; with --endpoints, at host, port, tls and ca_file in that file.",
     )

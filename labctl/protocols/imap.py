@@ -84,7 +84,7 @@ class ImapConnection:
                 client.shutdown()
             raise LabNotReady(
                 f"{peer} at {endpoint} does not answer: {error}",
-                "Look at `labctl status`; bring the lab up with `labctl up`.",
+                "Look at `labctl status`; with --endpoints, at host, port, tls and ca_file there.",
             ) from error
         return cls(client)
 

@@ -172,7 +172,7 @@ class SmtpConnection:
             smtp.close()
             raise LabNotReady(
                 f"{peer} at {endpoint} does not answer: {error}",
-                "Look at `labctl status`; bring the lab up with `labctl up`.",
+                "Look at `labctl status`; with --endpoints, at host, port, tls and ca_file there.",
             ) from error
         return cls(smtp, greeted=greet)
 
@@ -329,7 +329,7 @@ def _connect(client: _TappedSmtp, endpoint: Endpoint) -> None:
 
 def _greet(client: _TappedSmtp, endpoint: Endpoint, context: ssl.SSLContext) -> None:
     client.ehlo()
-    if endpoint.tls == "starttls" and client.has_extn("starttls"):
+    if endpoint.tls == "starttls":  # and nothing less: a password may follow
         client.starttls(context=context)
         client.tap.note("TLS begun")
         client.ehlo()

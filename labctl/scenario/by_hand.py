@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labctl.endpoints import Account, Endpoints
-from labctl.protocols.directory import PolicyChange, Via, policy_record
+from labctl.protocols.directory import Values, Via
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename
 from labctl.scenario.messages import Message, Sent
 from labctl.scenario.names import PROGRAMS
@@ -32,18 +32,18 @@ _SAFE = re.compile(rb"(?:[\x21-\x39\x3b\x3d-\x7e][\x20-\x7e]*)?(?<! )")  # RFC 2
 
 @dataclass(frozen=True, slots=True)
 class ByHand:
-    """What to type for a stack: a lab's, or without a `container` a foreign one's, which the
-    endpoints file `file` describes. `container` gives the name of a service's container.
+    """What to type for a stack: a lab's, or without a `container` a foreign one's. `container`
+    gives the name of a service's container.
     """
 
     endpoints: Endpoints
     container: Callable[[str], str] | None = None
-    file: str = ""
 
     def labctl(self, *words: str) -> str:
         """Return a command of labctl about this stack."""
         if self.container is None:
-            about = ["--endpoints", self.file] if self.file else []
+            file = self.endpoints.file
+            about = ["--endpoints", str(file)] if file else []
             return shlex.join(["labctl", *words, *about])
         lab = self.endpoints.lab
         return shlex.join(["labctl", *([] if lab == "default" else ["-n", lab]), *words])
@@ -87,11 +87,14 @@ class ByHand:
         request = ["-X", f"UID SEARCH HEADER Message-ID {message_id}"]
         return self._fed([account], (), self._curl(service, account, "/INBOX", request))
 
-    def change_policy(self, dn: str, change: PolicyChange) -> str:
-        """Return what changes an account's policy attributes, as the policy-admin."""
+    def change_policy(self, dn: str, values: Values) -> str:
+        """Return what gives an account's policy attributes these values, as the policy-admin."""
         admin = self.endpoints.policy_admin
-        record = policy_record(dn, self.endpoints.attributes, change)
-        return self.change("policy-admin", admin.name if admin else "", record)
+        changes = (
+            Modification("replace", name, tuple(map(_bytes, given)))
+            for name, given in values.items()
+        )
+        return self.change("policy-admin", admin.name if admin else "", Modify(dn, tuple(changes)))
 
     def change(self, who: str, dn: str, record: Record, *, via: Via | None = None) -> str:
         """Return what makes a change in the directory, bound as somebody whose DN is given, or is
@@ -201,6 +204,10 @@ def ldif_of(record: Record) -> list[str]:
             return lines if superior is None else [*lines, ldif_line("newsuperior", superior)]
 
 
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
 def _modification(change: Modification) -> list[str]:
     values = [_value(change.attribute, each) for each in change.values]
     return [f"{change.operation}: {change.attribute}", *values, "-"]
@@ -213,7 +220,7 @@ def _value(name: str, value: str | bytes) -> str:
 
 def ldif_line(name: str, value: str | bytes) -> str:
     """Return an attribute with a value, in base64 where LDIF wants it."""
-    data = value.encode() if isinstance(value, str) else value
+    data = _bytes(value)
     if _SAFE.fullmatch(data):
         return f"{name}: {data.decode()}"
     return f"{name}:: {base64.b64encode(data).decode()}"

@@ -47,8 +47,7 @@ def _policy(directory: Directory, name: str) -> str:
         entry = directory.person(name)
     except UsageError as error:
         return f"# {error.what}"
-    policy, names = directory.policy(entry), directory.attributes
-    values = {names.send_allowed: policy.send_allowed, names.status: policy.status}
+    values = {each: entry.first(each) for each in directory.attributes.names}
     shown = [
         f"# {key} is absent" if value is None else ldif_line(key, value)
         for key, value in values.items()

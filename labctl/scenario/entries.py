@@ -1,14 +1,16 @@
 """How a scenario names who binds to the directory, entries, attributes; and putting them back."""
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from typing import Literal
 
-from labctl.endpoints import Endpoints, Login, Secret
+from labctl.endpoints import KINDS, Endpoints, Login, Secret
 from labctl.errors import ExpectationFailed
-from labctl.protocols.directory import Directory
+from labctl.protocols.directory import Directory, dn_by_template, sought
 from labctl.protocols.ldif import Modify, Record, Values
 from labctl.protocols.restoring import restore
+from labctl.scenario.model import Touch
 from labctl.scenario.names import PROGRAMS, STRANGER
 from labctl.scenario.session import Session, Skipped, Undo
 
@@ -22,7 +24,7 @@ def login_of(session: Session, who: str) -> Login:
     if who == STRANGER:
         return Login("", Secret(""))
     if who not in PROGRAMS:
-        return Login(f"uid={who},ou=users,{endpoints.base_dn}", session.account(who).password)
+        return Login(dn_of(session, who), session.account(who).password)
     admins = {
         "policy-admin": endpoints.policy_admin,
         "directory-admin": endpoints.directory_admin,
@@ -33,38 +35,95 @@ def login_of(session: Session, who: str) -> Login:
     return login
 
 
-def dn_of(endpoints: Endpoints, entry: str) -> str:
-    """Return the DN of an account, or the DN as it stands, its last word BASE filled in."""
-    base = endpoints.base_dn
-    if "=" not in entry and entry != "BASE":
-        return f"uid={entry},ou=users,{base}"
-    return f"{entry.removesuffix('BASE')}{base}" if entry.endswith("BASE") else entry
+def is_account(entry: str) -> bool:
+    """Say whether an entry is named as an account is, and not by its DN."""
+    return "=" not in entry and entry != "BASE"
+
+
+def dn_of(session: Session, entry: str) -> str:
+    """Return the DN of an account, looked for where that takes a filter, or the whole of a DN."""
+    if is_account(entry) and session.endpoints.people.filter:
+        return session.directory().dn(entry)
+    return planned_dn(session.endpoints, entry)
+
+
+def planned_dn(endpoints: Endpoints, entry: str) -> str:
+    """Return the DN of an account, or what will be looked for, or the whole of a DN."""
+    if not is_account(entry):
+        return whole(endpoints, entry)
+    if endpoints.people.filter:
+        return " below ".join(sought(endpoints, entry))
+    return dn_by_template(endpoints, entry)
+
+
+def whole(endpoints: Endpoints, dn: str) -> str:
+    """Return a DN with its last word BASE, if that it is, filled in."""
+    return f"{dn.removesuffix('BASE')}{endpoints.base_dn}" if dn.endswith("BASE") else dn
 
 
 def attribute_of(endpoints: Endpoints, name: str) -> str:
-    """Return what an attribute is called there: `send_allowed`, `status`, or the name itself."""
+    """Return what an attribute is called there: `send_allowed`, `status`, or the name itself.
+
+    Raises Skipped where the directory has no such policy attribute.
+    """
     own = endpoints.attributes
-    return {"send_allowed": own.send_allowed, "status": own.status}.get(name, name)
+    found = {"send_allowed": own.send_allowed, "status": own.status}.get(name, name)
+    if not found:
+        raise Skipped(f"the stack has no attribute for {name}")
+    return found
+
+
+def values_there(
+    endpoints: Endpoints, name: str, values: Iterable[str | bytes]
+) -> tuple[bytes, ...]:
+    """Return the values of an attribute as the directory calls them, if it is of the policy."""
+    given = (value.encode() if isinstance(value, str) else value for value in values)
+    if name not in KINDS:
+        return tuple(given)
+    return tuple(
+        endpoints.attributes.there(value.decode("utf-8", "surrogateescape")).encode(
+            "utf-8", "surrogateescape"
+        )
+        for value in given
+    )
+
+
+def touched(endpoints: Endpoints, whose: str, record: Record | None) -> Iterable[Touch]:
+    """Return what a change does to an entry of a foreign stack, where it is made there at all."""
+    if not isinstance(record, Modify) or _who_restores(endpoints, record) is None:
+        return ()
+    names = dict.fromkeys(each.attribute for each in record.modifications)
+    return [Touch(whose, name) for name in names]
 
 
 def put_back_later(session: Session, verb: str, record: Record) -> Undo:
     """Let the end of the run take back a change that is about to be made: the entry becomes what
     the directory's administrator, or where only the policy changes the policy-admin, sees now.
 
-    Raises Skipped where the endpoints name nobody who could.
+    Raises Skipped where the endpoints name nobody who could, and where an entry of a foreign stack
+    would come, go or be renamed: what the directory itself keeps of it could not be put back.
     """
-    endpoints = session.endpoints
-    admin = endpoints.directory_admin or (
-        endpoints.policy_admin if _only_the_policy(endpoints, record) else None
-    )
+    if session.containers is None and not isinstance(record, Modify):
+        raise Skipped("entries are added, renamed and deleted in a lab only")
+    admin = _who_restores(session.endpoints, record)
     if admin is None:
         raise Skipped("needs directory_admin among the endpoints, to put things back")
-    with Directory.open(endpoints, admin, emit=lambda _: None) as directory:
+    with Directory.open(session.endpoints, admin, emit=lambda _: None) as directory:
         before = directory.raw(record.dn)
+    if session.journal is not None and isinstance(record, Modify) and before is not None:
+        had = {name.lower(): values for name, values in before.items()}
+        names = (each.attribute for each in record.modifications)
+        session.journal.note(record.dn, {name: had.get(name.lower(), ()) for name in names})
     action = partial(_restore, session, admin, record, before)
     undo = Undo(session.number, verb, f"{record.dn} as before", action)
     session.undos.append(undo)
     return undo
+
+
+def _who_restores(endpoints: Endpoints, record: Record) -> Login | None:
+    if endpoints.directory_admin or not _only_the_policy(endpoints, record):
+        return endpoints.directory_admin
+    return endpoints.policy_admin
 
 
 def _only_the_policy(endpoints: Endpoints, record: Record) -> bool:

@@ -17,7 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from labctl.endpoints import SERVICES, Endpoints
+from labctl.endpoints import KINDS, SERVICES, Endpoints
 from labctl.protocols.smtp import Outcome, Stage
 
 if TYPE_CHECKING:
@@ -104,6 +104,16 @@ Planned = tuple[str, str]
 """A label, `ldif`, `expects` or another word, and what it says, which may have several lines."""
 
 
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What a step does to a stack that outlasts the step: the change of an attribute of somebody's
+    entry, which the end of the run puts back, or (without an attribute) mail to an address.
+    """
+
+    whose: str
+    attribute: str = ""
+
+
 class Step(Strict):
     """One verb. A step says what it is about to do, and does it on a session."""
 
@@ -145,6 +155,10 @@ class Step(Strict):
         """Say whether it only looks, so that it can be performed although nothing else is."""
         return False
 
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:  # noqa: ARG002 - for those who do
+        """Return what the step may do to a stack that outlasts it."""
+        return ()
+
     def prepare(self, session: "Session") -> None:
         """Look, before the first step runs, at what the step will compare with."""
 
@@ -167,6 +181,12 @@ class Needs(Strict):
     containers: StrictBool = Field(
         default=False, description="the lab's own containers, which no foreign stack has"
     )
+    send_allowed: StrictBool = Field(
+        default=False, description="an attribute of the directory that allows or forbids to send"
+    )
+    status: StrictBool = Field(
+        default=False, description="an attribute of the directory for the account's status"
+    )
     smtp: StrictBool = Field(default=False, description="the relay, port 25")
     submission: StrictBool = Field(default=False, description="submission with STARTTLS, port 587")
     submissions: StrictBool = Field(default=False, description="submission over TLS, port 465")
@@ -179,6 +199,9 @@ class Needs(Strict):
         """Return why a stack does not fit, or nothing if it does."""
         if self.policy not in {None, endpoints.policy}:
             return f"needs the policy profile {self.policy}; this is {endpoints.policy}"
+        for kind in KINDS:
+            if getattr(self, kind) and not endpoints.attributes.name(kind):
+                return f"needs an attribute for {kind}; the stack has none"
         if self.containers and not containers:
             return "needs the lab's own containers"
         wanted = (name for name in SERVICES if getattr(self, name))

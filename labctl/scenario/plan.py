@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from labctl.endpoints import Account, Attributes, Endpoints, Secret
 from labctl.scenario.model import Planned, Scenario, Step
+from labctl.scenario.session import Skipped
 
 DOMAIN, BASE = "DOMAIN", "BASE"
 
@@ -22,7 +23,10 @@ def placeholders(scenario: Scenario, attributes: Attributes, policy: str) -> End
 def planned(step: Step, endpoints: Endpoints) -> Iterator[Planned]:
     """Tell what a step does, and what exactly it will do and expect on a stack."""
     yield "what", _first_sentence(step.__doc__ or "")
-    yield from step.plan(endpoints)
+    try:
+        yield from step.plan(endpoints)
+    except Skipped as reason:
+        yield "skipped", str(reason)
 
 
 def cause(steps: Sequence[Step], behind: int, endpoints: Endpoints) -> tuple[int, Step] | None:
@@ -40,7 +44,7 @@ def cause(steps: Sequence[Step], behind: int, endpoints: Endpoints) -> tuple[int
 
 
 def _changes(step: Step, endpoints: Endpoints) -> bool:
-    return any(label == "ldif" for label, _ in step.plan(endpoints))
+    return any(label == "ldif" for label, _ in planned(step, endpoints))
 
 
 def first_change(steps: Sequence[Step]) -> int:

@@ -4,18 +4,18 @@ A conductor may have a step performed again, go back over steps, skip some, or e
 attempt is told and counted, so nothing that was seen is unseen, and what was skipped was not met.
 """
 
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from labctl.errors import Exit, ExpectationFailed, InvalidScenario, LabctlError
+from labctl.endpoints import Endpoints
+from labctl.errors import Exit, ExpectationFailed, InvalidScenario, LabctlError, NoSuchService
 from labctl.events import (
     CaseEnded,
     CaseStarted,
     Emit,
+    Event,
     Moved,
     RunEnded,
     RunStarted,
@@ -25,8 +25,9 @@ from labctl.events import (
 )
 from labctl.scenario.clue import clue
 from labctl.scenario.conductor import STRAIGHT, Conductor, Move, Standing
+from labctl.scenario.interrupts import interrupts_held, interrupts_once
 from labctl.scenario.model import Case, Needs, Scenario, Step
-from labctl.scenario.session import Session, Skipped
+from labctl.scenario.session import Session, Skipped, Undo
 from labctl.scenario.tally import Result, Tally
 
 
@@ -36,7 +37,7 @@ def run(scenario: Scenario, session: Session, conductor: Conductor = STRAIGHT) -
     Raises InvalidScenario, before anything is done, when the stack lacks one of its accounts.
     An interrupt ends the steps, not the undoing; it is told in the result (exit code 130).
     """
-    _require_accounts(scenario, session)
+    require_accounts(scenario, session.endpoints)
     emit, begun = session.listener, time.monotonic()
     endpoints = session.endpoints
     emit(
@@ -51,18 +52,23 @@ def run(scenario: Scenario, session: Session, conductor: Conductor = STRAIGHT) -
         )
     )
     tally = Tally()
-    if scenario.cases:
-        with closing(session):
-            _run_cases(scenario, session, tally, conductor)
-    else:
-        _play(scenario.steps, _unmet(scenario.needs, session), session, tally, conductor)
+    try:
+        if scenario.cases:
+            with closing(session):
+                _run_cases(scenario, session, tally, conductor)
+        else:
+            _play(scenario.steps, _unmet(scenario.needs, session), session, tally, conductor)
+    finally:
+        if session.journal is not None and not tally.left:
+            session.journal.forget()
     ended = tally.fold(session.checks, time.monotonic() - begun)
     emit(ended)
     return ended
 
 
-def _require_accounts(scenario: Scenario, session: Session) -> None:
-    known = session.endpoints.accounts
+def require_accounts(scenario: Scenario, endpoints: Endpoints) -> None:
+    """Raise InvalidScenario if the stack lacks an account that the scenario names."""
+    known = endpoints.accounts
     problems = [
         f"{place}: the stack has no account {name!r}; it has: {', '.join(sorted(known)) or 'none'}"
         for name, place in zip(scenario.accounts, scenario.account_positions, strict=True)
@@ -85,6 +91,7 @@ def _run_cases(scenario: Scenario, session: Session, tally: Tally, conductor: Co
         ended = _run_case(case, number, session, hindered, conductor=conductor, whole=tally)
         tally.count(ended.verdict, f"{case.name}: {ended.reason}", ended.exit_code)
         if ended.exit_code == Exit.INTERRUPTED:
+            tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
             break
 
 
@@ -94,7 +101,10 @@ def _run_case(
     policy, begun = session.endpoints.policy, time.monotonic()
     session.emit(CaseStarted(number, case.name, time.time()))
     own, tally = session.for_case(number), Tally()
-    _play(case.steps_on(policy), unmet, own, tally, conductor)
+    try:
+        _play(case.steps_on(policy), unmet, own, tally, conductor)
+    finally:
+        whole.left = whole.left or tally.left
     session.checks += own.checks
     session.fingerprint = own.fingerprint
     ended = tally.fold(own.checks, time.monotonic() - begun)
@@ -110,14 +120,21 @@ def _run_case(
 def _play(
     steps: Sequence[Step], unmet: str, session: Session, tally: Tally, conductor: Conductor
 ) -> None:
-    try:
-        _Play(steps, unmet, session, tally, conductor).to_the_end()
-    except KeyboardInterrupt:
-        tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
-    finally:
-        with interrupts_held():
+    with interrupts_once() as interrupts:
+        try:
+            try:
+                _Play(steps, unmet, session, tally, conductor).to_the_end()
+            finally:
+                interrupts.hold()  # until what was changed is put back
+        except KeyboardInterrupt:
+            interrupts.came = True
+        finally:
+            if interrupts.came:
+                session.forget_directory()  # an answer may have been cut short on that connection
             _take_back(steps, session, tally)
             session.close()
+        if interrupts.came:
+            tally.exit_code, tally.reason = Exit.INTERRUPTED, "interrupted"
 
 
 _BROKEN = "an earlier step did not pass"
@@ -225,34 +242,62 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
         if not prepared:
             for each in steps:
                 each.prepare(session)
+        session.remarks.clear()
         needed = step.refers_to()
         if needed is not None and needed not in session.messages:
             return Verdict.SKIPPED, f"the message {needed!r} was not sent", Exit.OK
         step.perform(session)
     except Skipped as reason:
         return Verdict.SKIPPED, str(reason), Exit.OK
+    except NoSuchService as lack:
+        return Verdict.SKIPPED, lack.what, Exit.OK
     except LabctlError as error:
         session.emit(clue(step, session, error))
         failed = isinstance(error, ExpectationFailed)
         return Verdict.FAILED if failed else Verdict.ERROR, str(error), error.exit_code
-    return Verdict.PASSED, "", Exit.OK
+    return Verdict.PASSED, "; ".join(session.remarks), Exit.OK
 
 
 def _take_back(steps: Sequence[Step], session: Session, tally: Tally, down_to: int = 0) -> None:
     """Undo, last in first out, what the steps from this number on have changed."""
-    while session.undos and session.undos[-1].number >= down_to:
-        undo = session.undos.pop()
-        _begin(session.listener, undo.number, undo.verb, undo.summary, undo=True)
-        begun = time.monotonic()
-        try:
-            undo.action()
-        except LabctlError as error:
+    with _told_if_possible(session):
+        while session.undos and session.undos[-1].number >= down_to:
+            _undo(steps, session.undos.pop(), session, tally)
+
+
+def _undo(steps: Sequence[Step], undo: Undo, session: Session, tally: Tally) -> None:
+    _begin(session.listener, undo.number, undo.verb, undo.summary, undo=True)
+    result: Result = (Verdict.PASSED, "", Exit.OK)
+    begun = time.monotonic()
+    try:
+        undo.action()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are put back
+        code = Exit.EXPECTATION
+        if isinstance(error, LabctlError):
+            code = error.exit_code
             session.emit(clue(steps[undo.number - 1], session, error))
-            result: Result = (Verdict.ERROR, str(error), error.exit_code)
-            tally.count(*result)
-        else:
-            result = (Verdict.PASSED, "", Exit.OK)
-        _end(session.listener, undo.number, result, time.monotonic() - begun, undo=True)
+        result = (Verdict.ERROR, str(error), code)
+        tally.count(*result)
+        tally.left = True
+    _end(session.listener, undo.number, result, time.monotonic() - begun, undo=True)
+
+
+@contextmanager
+def _told_if_possible(session: Session) -> Iterator[None]:
+    """Tell events as long as that can be done: a terminal that is closed, a disk that is full must
+    not keep anything from being put back.
+    """
+    listener = session.listener
+
+    def tell(event: Event) -> None:
+        with suppress(OSError, ValueError):
+            listener(event)
+
+    session.listener = tell
+    try:
+        yield
+    finally:
+        session.listener = listener
 
 
 def _begin(emit: Emit, number: int, verb: str, summary: str, *, undo: bool = False) -> None:
@@ -269,19 +314,3 @@ def _end(
 ) -> None:
     verdict, reason, _ = result
     emit(StepEnded(number, verdict, reason, seconds, undo))
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ignore interrupts meanwhile: what was changed is put back, what is to be kept is written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Literal, Protocol
 
 from labctl.endpoints import Account, Endpoint, Endpoints
-from labctl.errors import ExpectationFailed, LabctlError, SignInRefused
+from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused
 from labctl.events import Check, Command, Emit, Event
-from labctl.protocols.directory import Directory, PolicyChange
+from labctl.protocols.directory import Directory, PolicyChange, Values
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
 from labctl.scenario.by_hand import ByHand
+from labctl.scenario.journal import Journal
 from labctl.scenario.messages import HOST, Sent, Trace
 from labctl.scenario.names import account_of, address_of
 
@@ -112,8 +113,9 @@ class Attempt:
 
 @dataclass(slots=True)
 class Session:
-    """One run's state. Steps use its methods; the runner lets each begin. `endpoints_file` is
-    where the endpoints of a foreign stack were read from.
+    """One run's state. Steps use its methods; the runner lets each begin.
+
+    The journal, if there is one, knows what is to be put back as long as that is so.
     """
 
     endpoints: Endpoints
@@ -121,7 +123,7 @@ class Session:
     listener: Emit
     wait_seconds: float = 10.0
     containers: Containers | None = None
-    endpoints_file: str = ""
+    journal: Journal | None = None
     presenter: Presenter | None = None
     number: int = 0
     attempt: Attempt | None = None  # of the step that is being performed
@@ -129,6 +131,7 @@ class Session:
     checks: int = 0
     messages: dict[str, Sent] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)  # by Message-ID
+    remarks: list[str] = field(default_factory=list)  # of a step that passes, for its reason
     undos: list[Undo] = field(default_factory=list)
     fingerprint: Mapping[str, str] | None = None
     each_step_undone: bool = False  # every change has its undo, not just an account's first
@@ -136,7 +139,7 @@ class Session:
     _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
     _directory: Directory | None = None
     _whole: "Session | None" = None  # of a case: the session of the whole run
-    _restored: set[str] = field(default_factory=set)
+    _restored: set[tuple[str, str]] = field(default_factory=set)  # attributes of accounts
     _opened: dict[str, int] = field(default_factory=dict)  # SMTP sessions: by which step
     _backs: int = 0
 
@@ -148,7 +151,7 @@ class Session:
             self.listener,
             self.wait_seconds,
             self.containers,
-            self.endpoints_file,
+            self.journal,
             self.presenter,
             fingerprint=self.fingerprint,
             _whole=self,
@@ -177,7 +180,7 @@ class Session:
     def by_hand(self) -> ByHand:
         """The commands that do by hand what steps do."""
         container = self.containers.container_name if self.containers else None
-        return ByHand(self.endpoints, container, self.endpoints_file)
+        return ByHand(self.endpoints, container)
 
     def trace(self, name: str) -> Trace:
         """Return how the message of this name is found again; an earlier step has sent it."""
@@ -199,7 +202,7 @@ class Session:
         return name if account is None else address_of(name, self.account(account))
 
     def endpoint(self, service: str) -> Endpoint:
-        """Return where a service is reached; raises UsageError if the stack has none."""
+        """Return where a service is reached; raises NoSuchService if the stack has none."""
         return self.endpoints.service(service)
 
     @property
@@ -301,33 +304,52 @@ class Session:
         return self._directory
 
     def forget_directory(self) -> None:
-        """Hang up on the directory, which was away: the next change opens it anew."""
-        if self._whole is not None:
-            self._whole.forget_directory()
-        elif self._directory is not None:
-            self._directory.close()
-            self._directory = None
+        """Hang up on the directory; the next use opens it anew."""
+        session = self._whole or self
+        if session._directory is not None:
+            session._directory.close()
+            session._directory = None
 
     def change_policy(self, verb: str, name: str, change: PolicyChange) -> float:
-        """Change an account's policy attributes, to be put back at the end of the run; returns
-        when the directory answered, by time.monotonic().
+        """Change an account's policy attributes, as far as the stack has them, to be put back at
+        the end of the run; returns when the directory answered, by time.monotonic().
+
+        Raises Skipped if it has none of them.
         """
         directory = self.directory()
+        values = directory.values_of(change)
+        if not values:
+            raise Skipped(f"the stack has no attribute for {' and '.join(change)}")
         directory.emit_to(self.emit)
         entry = directory.person(name)
-        if self.each_step_undone or name not in self._restored:
-            self._restored.add(name)  # the first change knows how it was before all of them
-            before = directory.policy(entry)
-            back: PolicyChange = {"send_allowed": before.send_allowed, "status": before.status}
-            action = partial(self._set_policy, entry.dn, back)
+        # The first change of an attribute knows how it was before all of them.
+        known = set() if self.each_step_undone else self._restored
+        before = {each: entry.all(each) for each in values if (name, each) not in known}
+        if before:
+            self._restored.update((name, each) for each in before)
+            if self.journal is not None:
+                self.journal.note(entry.dn, before)
+            action = partial(self._put_back, entry.dn, before)
             self.undos.append(Undo(self.number, verb, f"{name} as before", action))
-        return self._set_policy(entry.dn, change)
+        self._show_change(entry.dn, values)
+        return self._replace(entry.dn, values)
 
-    def _set_policy(self, dn: str, change: PolicyChange) -> float:
-        self.show_command(self.by_hand.change_policy(dn, change))
-        directory = self.directory()
+    def _put_back(self, dn: str, values: Values) -> None:
+        self._show_change(dn, values)
         try:
-            directory.set_policy(dn, change)
+            self._replace(dn, values)
+        except LabNotReady:  # the connection alone may be to blame
+            self.forget_directory()
+            self._replace(dn, values)
+
+    def _show_change(self, dn: str, values: Values) -> None:
+        self.show_command(self.by_hand.change_policy(dn, values))
+
+    def _replace(self, dn: str, values: Values) -> float:
+        directory = self.directory()
+        directory.emit_to(self.emit)
+        try:
+            directory.replace(dn, values)
         except ExpectationFailed as refusal:
             self.check("directory", expected="the change", seen=refusal.what, ok=False)
         return directory.answered

@@ -19,6 +19,7 @@ class Tally:
     exit_code: int = Exit.OK
     skipped: str = ""  # why steps were left out by hand: what they hold was not seen
     quit: bool = False  # the presenter has ended the run
+    left: bool = False  # something that was changed could not be put back
 
     def count(self, verdict: Verdict, reason: str, exit_code: int) -> None:
         """Count one more."""

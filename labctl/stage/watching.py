@@ -132,20 +132,16 @@ class Watch:
         self._policy, self._read = policy, begun
 
     def _entry(self) -> Mapping[str, str]:
-        own = self.endpoints.attributes
         try:
             self._directory = self._directory or self._opened()
-            found = self._directory.policy(self._directory.person(self.account.name))
+            entry = self._directory.person(self.account.name)
         except UsageError:
             return {"entry": ABSENT}
         except LabctlError:
             self._leave_directory()
             return {"directory": "does not answer"}
-        self._may_send = found.may_send
-        return {
-            own.send_allowed: found.send_allowed or ABSENT,
-            own.status: found.status or ABSENT,
-        }
+        self._may_send = self._directory.policy(entry).may_send
+        return {name: entry.first(name) or ABSENT for name in self.endpoints.attributes.names}
 
     def _opened(self) -> Directory:
         return Directory.open(self.endpoints, self.endpoints.policy_admin, emit=_ignore)

@@ -4,6 +4,7 @@ It comes with labctl, and is idle in runs that use neither: nothing heavy is imp
 collected or started then. A file `*.scenario.yaml` is a test, or one a case if it has cases.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,11 +68,11 @@ def mail_lab(request: pytest.FixtureRequest) -> Iterator["MailStack"]:
 
 
 def _stack(config: pytest.Config, held: ExitStack) -> "MailStack":
-    from labctl.endpoints import Endpoints
+    from labctl.endpoints.reading import read_file
     from labctl.testing import MailLab, MailStack
 
     if file := _endpoints_file(config):
-        return MailStack(Endpoints.from_file(file))
+        return MailStack(read_file(file, os.environ))
     lab = MailLab(config.getini("mail_lab_policy"), tell=lambda text: _tell(config, text, 1))
     if not lab.built:
         _tell(config, "the lab's images are built first, which takes minutes", 0)

@@ -27,7 +27,7 @@ class MailStack:
 
     ::
 
-        stack = MailStack(Endpoints.from_file(Path("stack.json")))
+        stack = MailStack(read_file(Path("stack.json"), os.environ))
         assert stack.submit("alice", "bob").accepted
 
     People are named as in scenarios: `alice` is her primary address, `alice:reports` a secondary

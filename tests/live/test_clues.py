@@ -110,9 +110,10 @@ def test_on_a_foreign_stack_the_command_works_there(
 ) -> None:
     """No container is asked for, and the stack is the one of the endpoints file."""
     file = tmp_path / "my stack.json"
+    file.touch(0o600)
     file.write_text(json.dumps(lab.json("endpoints", "--secrets")))
     steps, policy, _ = FAILURES[case]
-    clue, _ = failed(lab, tmp_path / "s.yaml", steps, "--endpoints", str(file))
+    clue, _ = failed(lab, tmp_path / "s.yaml", steps, "--endpoints", str(file), "--yes")
     assert policy in clue["policy"]
     assert clue["further"].endswith(f"--endpoints '{file}'")
     assert "alice" in runs(lab, clue["further"]) or case == "not there"

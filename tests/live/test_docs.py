@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import LABCTL, ROOT, LiveLab, environment
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/scenarios.md", "docs/reports.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/scenarios.md",
+    "docs/reports.md",
+    "docs/any-stack.md",
+]
 # What the commands of the pages write: here in a directory of the test's own.
 WRITTEN = re.compile(r"\b(?:stack\.json|offboarding\.(?:html|xml|txt)|evidence\.tgz)")
 # Run by the suite itself, or running it.

@@ -35,6 +35,7 @@ def suite(directory: Path, env: dict[str, str], *arguments: str) -> Ran:
 def stack(lab: LiveLab, tmp_path: Path) -> str:
     """The option that points a suite at a lab that is up."""
     file = tmp_path / "stack.json"
+    file.touch(0o600)
     file.write_text(lab.run("endpoints", "-o", "json", "--secrets"))
     return f"--mail-lab-endpoints={file}"
 

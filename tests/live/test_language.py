@@ -272,8 +272,9 @@ def test_what_the_stack_lacks_is_skipped_with_its_reason(
     for service in ("imap", "imaps"):
         del stack[service]
     file = tmp_path / "stack.json"
+    file.touch(0o600)
     file.write_text(json.dumps(stack))
-    foreign = ("--endpoints", str(file))
+    foreign = ("--endpoints", str(file), "--yes")
     path = story("  - send: {from: alice, to: bob}\n", "needs: [submission, imap]\n")
     events = lab.verdicts(path, *foreign, code=1)
     assert events[-1]["verdict"] == "skipped"

@@ -122,8 +122,12 @@ def test_a_lab_is_a_foreign_stack_through_an_endpoints_file(lab: LiveLab, tmp_pa
     reason, everything else holds.
     """
     file = tmp_path / "stack.json"
-    file.write_text(lab.run("endpoints", "-o", "json", "--secrets"))
-    events = lab.verdicts("offboarding", "--endpoints", str(file), code=0)
+    with file.open("w") as stream:
+        command = [LABCTL, "-n", lab.name, "endpoints", "-o", "json", "--secrets"]
+        subprocess.run(command, env=lab.env, stdout=stream, check=True)
+    assert file.stat().st_mode & 0o777 == 0o600, "others may read the passwords"
+    lab.run("scenario", "offboarding", "--endpoints", str(file), code=2)
+    events = lab.verdicts("offboarding", "--endpoints", str(file), "--yes", code=0)
     skipped = [e for e in events if e["event"] == "step-ended" and e["verdict"] == "skipped"]
     assert [e["reason"] for e in skipped] == ["needs the lab's own containers"]
     assert events[-1]["passed"] == 11
@@ -134,8 +138,9 @@ def test_a_wrong_password_is_an_unmet_expectation(lab: LiveLab, stack: dict, tmp
     wrong = json.loads(json.dumps(stack))
     wrong["accounts"]["alice"]["password"] = "not-the-password"
     file = tmp_path / "stack.json"
+    file.touch(0o600)
     file.write_text(json.dumps(wrong))
-    events = lab.verdicts("offboarding", "--endpoints", str(file), code=1)
+    events = lab.verdicts("offboarding", "--endpoints", str(file), "--yes", code=1)
     assert "535 5.7.8 at AUTH" in events[-1]["reason"]
 
 

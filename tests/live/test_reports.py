@@ -230,9 +230,10 @@ def test_where_the_stack_is_foreign_the_evidence_says_what_is_missing(
 ) -> None:
     """Entries are read with the policy-admin of the endpoints file; servers are left out."""
     stack = tmp_path / "stack.json"
+    stack.touch(0o600)
     stack.write_text(lab.run("endpoints", "-o", "json", "--secrets"))
     place = tmp_path / "e.tgz"
-    options = ("--endpoints", str(stack), "--evidence", str(place))
+    options = ("--endpoints", str(stack), "--yes", "--evidence", str(place))
     lab.run("scenario", "send-disabled", *options)
     found = members(place)
     assert "before/people.ldif" in found

@@ -15,7 +15,7 @@ BASE = {"errors", "events", "endpoints", "settings"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "events": (set(), set()),
-    "endpoints": ({"errors"}, set()),
+    "endpoints": ({"errors"}, {"pydantic"}),
     "settings": ({"errors", "endpoints"}, {"dotenv"}),
     "protocols": (BASE, {"ldap3"}),
     "scenario": (BASE | {"protocols"}, {"pydantic", "ruamel"}),

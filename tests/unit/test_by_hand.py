@@ -3,11 +3,11 @@
 import shlex
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from labctl.endpoints import Account, Endpoint, Endpoints, Login, Secret
-from labctl.protocols.directory import OFFBOARD
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename, parse
 from labctl.protocols.smtp import Envelope
 from labctl.scenario.by_hand import ByHand, ldif_line, ldif_of
@@ -36,7 +36,7 @@ STACK = Endpoints(
     accounts={"alice": ALICE, "bob": BOB},
 )
 LAB = ByHand(STACK, lambda service: f"lab-{service}-1")
-AFAR = ByHand(STACK, file="my stack.json")
+AFAR = ByHand(replace(STACK, file=Path("my stack.json")))
 SENT = Sent(
     compose("<m.r@labctl.invalid>", Draft("bob@x.org", ("bob@x.org",), "It's", "text\n")),
     Envelope("", ("bob@x.org", "alice@x.org")),
@@ -52,7 +52,7 @@ def all_of(hands: ByHand) -> list[str]:
         hands.send(SENT, ALICE),
         hands.sign_in("imap", ALICE, known=True),
         hands.find("imaps", ALICE, "<m.r@labctl.invalid>"),
-        hands.change_policy(ALICE_DN, OFFBOARD),
+        hands.change_policy(ALICE_DN, {"tnMailSendAllowed": ["FALSE"], "tnAccountStatus": []}),
         hands.ldap("ldapsearch", "alice", ALICE_DN, ["-LLL"], via="starttls"),
         hands.ldap("ldapwhoami", "stranger", "", via="clear"),
         hands.change("bob", "uid=bob", NEW),

@@ -58,6 +58,17 @@ def test_an_accepted_message_is_250_at_eom_and_dots_are_stuffed() -> None:
     assert any(wire.line == "354 go" and wire.mark == "<-" for wire in told)
 
 
+def test_starttls_is_required_where_it_is_expected() -> None:
+    """A server that does not offer it is told no password."""
+    with playing([*HELLO, "HANGUP"], "starttls") as server:
+        endpoint = Endpoint(server.endpoint.host, server.endpoint.port, "starttls")
+        with pytest.raises(LabNotReady, match="STARTTLS extension not supported"):
+            SmtpConnection.open(
+                "submission", endpoint, context=client_context(None), emit=lambda _: None
+            )
+    assert server.complaints == []
+
+
 RESET = ["C: RSET", "S: 250 ok", *BYE]
 REFUSALS = {
     Stage.AUTH: [*HELLO, "C: AUTH PLAIN AGFsaWNlAGdlaGVpbQ==", REFUSED, *BYE],

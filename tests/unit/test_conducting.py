@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from test_runner import STACK, Doing, changing, failing, passing, story
 
 from labctl.events import CaseEnded, Event, Moved, RunEnded, StepEnded, StepStarted, Verdict
 from labctl.scenario.conductor import Move, Standing
+from labctl.scenario.journal import Journal
 from labctl.scenario.model import Case, Needs, Scenario
 from labctl.scenario.runner import run
 from labctl.scenario.session import Session
@@ -67,6 +69,24 @@ def test_back_takes_back_what_the_step_changed_and_stands_before_it() -> None:
         "2 passed", "3 passed", "undo 2 passed", "undo 1 passed",
     ]  # fmt: skip
     assert (ended.verdict, ended.passed, ended.exit_code) == (Verdict.PASSED, 5, 0)
+
+
+def test_back_leaves_the_journal_alone(tmp_path: Path) -> None:
+    """What the steps before have changed is still to be put back."""
+    journal, there = Journal(tmp_path / "before.ldif"), []
+
+    def change(session: Session) -> None:
+        journal.note("cn=x", {"a": ("1",)})
+        changing("a", [])(session)
+
+    def look(session: Session) -> None:
+        there.append(journal.path.exists())
+        passing(session)
+
+    session = Session(STACK, "r", lambda _: None, journal=journal)
+    run(story(change, change, look), session, Scripted([NEXT, NEXT, BACK, NEXT, NEXT, REPEAT]))
+    assert there == [True, True]
+    assert not journal.path.exists()
 
 
 def test_repeat_undoes_first_and_performs_the_step_again() -> None:

@@ -12,6 +12,7 @@ CODES = {
     errors.ExpectationFailed: 1,
     errors.SignInRefused: 1,
     errors.UsageError: 2,
+    errors.NoSuchService: 2,
     errors.LabNotReady: 3,
     errors.HostProblem: 4,
     errors.SlotTaken: 4,

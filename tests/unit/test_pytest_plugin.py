@@ -51,7 +51,7 @@ def stack(directory: Path, port: int) -> Path:
         "domain": "x.org",
         "base_dn": "dc=x",
         "policy": "hardened",
-        "smtp": {"host": "127.0.0.1", "port": port},
+        "smtp": {"host": "127.0.0.1", "port": port, "tls": "none"},
     }
     file.write_text(json.dumps(data))
     return file
@@ -181,13 +181,13 @@ def test_an_interrupt_that_a_run_has_told_ends_the_session(pytester: pytest.Pyte
     done.stdout.fnmatch_lines(["*KeyboardInterrupt*"])
 
 
-def test_a_stack_that_cannot_be_had_is_an_error_in_two_lines(pytester: pytest.Pytester) -> None:
+def test_a_stack_that_cannot_be_had_is_an_error_in_plain_lines(pytester: pytest.Pytester) -> None:
     """Neither an endpoints file that is none nor a missing engine is told as a traceback."""
     write(pytester, "one", SEND)
     (pytester.path / "empty.json").write_text("{}")
     wrong = run(pytester, "--mail-lab-endpoints=empty.json")
     wrong.assert_outcomes(errors=1)
-    wrong.stdout.fnmatch_lines(["*the endpoints lack the key 'schema'*"])
+    wrong.stdout.fnmatch_lines([f"empty.json: {key}: is missing, *" for key in ("schema", "lab")])
     missing = run(pytester)
     missing.assert_outcomes(errors=1)
     missing.stdout.fnmatch_lines(["*no Docker Engine answers: *", "Install and start Docker*"])

@@ -1,5 +1,6 @@
 """The runner: order, verdicts, exit codes, and undoing, whatever happens."""
 
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from labctl.endpoints import Account, Endpoint, Endpoints, Login, Secret
+from labctl.endpoints import Account, Attributes, Endpoint, Endpoints, Login, Secret
 from labctl.errors import (
     DeadlinePassed,
     ExpectationFailed,
@@ -17,9 +18,22 @@ from labctl.errors import (
     LabNotReady,
     UsageError,
 )
-from labctl.events import Clue, Event, RunEnded, RunStarted, StepEnded, StepStarted, Verdict
+from labctl.events import (
+    CaseEnded,
+    Clue,
+    Event,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepStarted,
+    Verdict,
+)
+from labctl.protocols.directory import Directory
+from labctl.protocols.tap import Tap
+from labctl.scenario.interrupts import Interrupts
+from labctl.scenario.journal import Journal
 from labctl.scenario.messages import Draft, compose, message_id
-from labctl.scenario.model import Needs, Scenario, Step
+from labctl.scenario.model import Case, Needs, Scenario, Step
 from labctl.scenario.names import account_of, address_of
 from labctl.scenario.runner import run
 from labctl.scenario.session import Session, Skipped, Undo
@@ -202,6 +216,242 @@ def test_an_undo_that_fails_makes_the_run_an_error() -> None:
     ended, _ = told(story(changing("a", undone), action))
     assert undone == ["a"]
     assert (ended.verdict, ended.exit_code) == (Verdict.ERROR, 3)
+
+
+def test_an_undo_that_fails_in_a_way_of_its_own_keeps_none_of_the_others() -> None:
+    """Not even an error that is none of ours."""
+    undone: list[str] = []
+
+    def action(session: Session) -> None:
+        passing(session)
+        session.undos.append(Undo(1, "doing", "bad", lambda: print(1 / 0)))  # noqa: T201
+
+    ended, _ = told(story(changing("a", undone), action))
+    assert undone == ["a"]
+    assert ended.verdict is Verdict.ERROR
+    assert ended.exit_code == 1
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "EIO"), ValueError("closed file")])
+def test_a_listener_that_is_gone_keeps_nothing_from_being_put_back(error: Exception) -> None:
+    """A closed terminal, a closed pipe, a full disk: the undos run all the same."""
+    undone: list[str] = []
+
+    def listen(_: Event) -> None:
+        if gone:
+            raise error
+
+    def goes(_: Session) -> None:
+        gone.append(True)
+
+    gone: list[bool] = []
+    session = Session(STACK, "r", listen)
+    with pytest.raises(type(error)):
+        run(story(changing("a", undone), changing("b", undone, goes)), session)
+    assert undone == ["b", "a"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_any_signal_ends_the_steps_and_none_ends_the_undoing(number: signal.Signals) -> None:
+    """However often it comes, while steps run and while they are taken back."""
+    undone: list[str] = []
+
+    def undo() -> None:
+        signal.raise_signal(number)
+        undone.append("a")
+
+    def action(session: Session) -> None:
+        passing(session)
+        session.undos.append(Undo(1, "doing", "a", undo))
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # a second one, while the first is on its way
+
+    before = signal.getsignal(number)
+    ended, events = told(story(changing("b", undone), action, passing))
+    assert undone == ["a", "b"]
+    assert (ended.exit_code, ended.reason) == (130, "interrupted")
+    assert isinstance(events[-1], RunEnded)
+    assert signal.getsignal(number) is before
+
+
+def test_of_several_interrupts_one_alone_ends_what_is_being_done() -> None:
+    """The others could come where nothing waits for them: between the steps and the undoing."""
+    interrupts = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts(signal.SIGHUP, None)
+    interrupts(signal.SIGHUP, None)
+    assert interrupts.came
+
+
+def test_a_signal_during_the_undoing_is_told_afterwards() -> None:
+    """Everything passed and was put back, but whoever sent it wants no more of it."""
+
+    def action(session: Session) -> None:
+        passing(session)
+        undo = Undo(1, "doing", "a", lambda: signal.raise_signal(signal.SIGTERM))
+        session.undos.append(undo)
+
+    ended, _ = told(story(action))
+    assert (ended.verdict, ended.exit_code) == (Verdict.ERROR, 130)
+
+
+def test_an_ignored_hangup_stays_ignored() -> None:
+    """Under nohup the run goes on when the terminal goes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+
+        def action(session: Session) -> None:
+            signal.raise_signal(signal.SIGHUP)
+            passing(session)
+
+        ended, _ = told(story(action))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert ended.verdict is Verdict.PASSED
+
+
+def test_a_case_that_is_interrupted_ends_the_run_with_130() -> None:
+    """Also where an earlier case has failed."""
+    cases = tuple(
+        Case(name, Needs(), None, {"hardened": story(action).steps})
+        for name, action in (
+            ("one", failing),
+            ("two", raising(KeyboardInterrupt())),
+            ("x", passing),
+        )
+    )
+    ended, events = told(replace(story(), cases=cases))
+    assert ended.exit_code == 130
+    assert len([event for event in events if isinstance(event, CaseEnded)]) == 2
+
+
+def test_a_service_that_the_stack_lacks_skips_the_step_and_what_follows_from_it() -> None:
+    """The step is skipped with its reason, and so is the one that needs its message."""
+    send = {"from": "alice", "to": "alice", "via": "submissions", "as": "note"}
+    steps = (
+        TABLE["send"].model_validate(send),
+        TABLE["receive"].model_validate({"account": "alice", "message": "note"}),
+        TABLE["resend"].model_validate({"message": "note"}),
+        TABLE["authenticate"].model_validate({"account": "alice"}),
+        *story(passing).steps,
+    )
+    ended, events = told(replace(story(), steps=steps))
+    assert [event.reason for event in events if isinstance(event, StepEnded)] == [
+        "the stack has no service 'submissions'",
+        "the message 'note' was not sent",
+        "the message 'note' was not sent",
+        "the stack has no submission, imap",
+        "",
+    ]
+    assert (ended.verdict, ended.skipped) == (Verdict.PASSED, 4)
+
+
+def test_a_remark_is_the_reason_of_a_step_that_passes() -> None:
+    """It belongs to its step alone."""
+
+    def remarking(session: Session) -> None:
+        passing(session)
+        session.remarks.append("half of it")
+
+    _, events = told(story(remarking, passing))
+    assert [e.reason for e in events if isinstance(e, StepEnded)] == ["half of it", ""]
+
+
+@pytest.mark.parametrize(
+    ("needs", "names", "reason"),
+    [
+        (Needs(status=True), Attributes("a", ""), "needs an attribute for status"),
+        (Needs(send_allowed=True), Attributes("", "b"), "needs an attribute for send_allowed"),
+        (Needs(send_allowed=True, status=True), Attributes(), ""),
+    ],
+)
+def test_a_scenario_may_need_an_attribute(needs: Needs, names: Attributes, reason: str) -> None:
+    """A directory may have one of the two; what needs the other one is skipped."""
+    ended, events = told(replace(story(passing), needs=needs), replace(STACK, attributes=names))
+    assert ended.verdict is (Verdict.SKIPPED if reason else Verdict.PASSED)
+    assert any(reason in event.reason for event in events if isinstance(event, StepEnded))
+
+
+@pytest.mark.parametrize("verb", ["disable", "set"])
+def test_an_attribute_that_the_stack_lacks_skips_the_step(verb: str) -> None:
+    """`disable` has nothing to set, and half a `set` is another step."""
+    given = {"account": "alice"} | (
+        {"send_allowed": "TRUE", "status": "x"} if verb == "set" else {}
+    )
+    step = TABLE[verb].model_validate(given)
+    directory = Directory(None, Tap("ldap", print), replace(STACK, attributes=Attributes("", "b")))  # type: ignore[arg-type]
+    session = Session(directory.endpoints, "r", lambda _: None, _directory=directory)
+    with pytest.raises(Skipped, match="the stack has no attribute for send_allowed"):
+        step.perform(session)
+
+
+@pytest.mark.parametrize(("undo", "left"), [(passing, False), (raising(LabNotReady("x")), True)])
+def test_the_journal_is_there_until_all_is_put_back(
+    tmp_path: Path,
+    undo: Callable[[Session], None],
+    left: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """It is written before the change, readable by its owner alone, and gone at the end; if an
+    undo fails it stays.
+    """
+    journal = Journal(tmp_path / "before.ldif")
+
+    def action(session: Session) -> None:
+        passing(session)
+        journal.note("cn=x", {"a": ("1",)})
+        assert journal.path.stat().st_mode & 0o777 == 0o600
+        session.undos.append(Undo(1, "doing", "a", lambda: undo(session)))
+
+    run(story(action), Session(STACK, "r", lambda _: None, journal=journal))
+    assert journal.path.exists() == left
+
+
+def test_the_journal_has_the_first_values_alone(tmp_path: Path) -> None:
+    """What a later step of the run changes again was the run's own doing; names have no case."""
+    journal = Journal(tmp_path / "before.ldif")
+    journal.note("cn=x", {"a": ("1",)})
+    journal.note("CN=x", {"A": ("2",), "b": ("3",)})
+    journal.note("cn=x", {"a": ("4",)})
+    assert [line for line in journal.path.read_text().splitlines() if line[:2] in {"a:", "A:"}] == [
+        "a: 1"
+    ]
+    assert "b: 3" in journal.path.read_text()
+
+
+def test_the_journal_outlasts_a_case_that_could_not_be_put_back(tmp_path: Path) -> None:
+    """The case after it puts everything back, of its own."""
+    journal = Journal(tmp_path / "before.ldif")
+
+    def broken(session: Session) -> None:
+        passing(session)
+        journal.note("cn=x", {"a": ("1",)})
+        undo = Undo(1, "doing", "a", lambda: raising(LabNotReady("x"))(session))
+        session.undos.append(undo)
+
+    cases = tuple(
+        Case(name, Needs(), None, {"hardened": story(action).steps})
+        for name, action in (("first", broken), ("second", passing))
+    )
+    session = Session(STACK, "r", lambda _: None, journal=journal)
+    run(replace(story(), cases=cases), session)
+    assert journal.path.exists()
+
+
+def test_a_listener_that_fails_keeps_no_undo_back() -> None:
+    """The pipe is closed while a presenter goes back: what was begun there is undone, once."""
+    undone: list[str] = []
+    session = Session(STACK, "r", lambda _: None)
+
+    def closed(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.undo:
+            raise BrokenPipeError
+
+    session.listener = closed
+    run(story(changing("a", undone)), session)
+    assert undone == ["a"]
+    assert session.listener is closed
 
 
 def test_events_come_in_order() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from labctl.endpoints import Endpoints, Secret
+from labctl.endpoints.reading import read_file
 from labctl.errors import UsageError
 from labctl.settings import Settings, checked_name, load_settings
 
@@ -150,11 +151,11 @@ def test_endpoints_of_a_wrong_kind_are_refused(key: str, value: object) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'"x"'])
 def test_a_file_that_is_no_endpoints_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Anything but a JSON object is a usage error that names the file."""
+    """Anything but a JSON object or a TOML document is a usage error that names the file."""
     file = tmp_path / "stack.json"
     file.write_bytes(content)
     with pytest.raises(UsageError, match=r"stack\.json"):
-        Endpoints.from_file(file)
+        read_file(file, {})
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "..", "a" * 33, "a b", "a\n"])

@@ -8,7 +8,7 @@ from pydantic import Field
 from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import SignInRefused
 from labctl.scenario.model import Name, Planned, Step
-from labctl.scenario.session import Session
+from labctl.scenario.session import Session, Skipped
 
 Service = Literal["submission", "submissions", "imap", "imaps"]
 
@@ -48,10 +48,10 @@ class Authenticate(Step):
         return True
 
     def perform(self, session: Session) -> None:
-        """Sign in to each service on a connection of its own."""
+        """Sign in to each service that there is, on a connection of its own."""
         account = session.account(self.account)
         password = account.password if self.password is None else Secret(self.password)
-        for service in self.services:
+        for service in self._present(session):
             known = self.password is None
             session.show_command(session.by_hand.sign_in(service, account, known=known))
             sign_in = _imap if service.startswith("imap") else _smtp
@@ -62,6 +62,17 @@ class Authenticate(Step):
                 seen=said,
                 ok=accepted == (self.expect == "accepted"),
             )
+
+    def _present(self, session: Session) -> list[Service]:
+        """Return those services that the stack has, and remark on the others."""
+        known = session.endpoints.services
+        lacking = ", ".join(service for service in self.services if service not in known)
+        present = [service for service in self.services if service in known]
+        if not present:
+            raise Skipped(f"the stack has no {lacking}")
+        if lacking:
+            session.remarks.append(f"the stack has no {lacking}")
+        return present
 
 
 def _smtp(session: Session, service: str, account: Account, password: Secret) -> tuple[bool, str]:

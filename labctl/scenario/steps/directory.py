@@ -1,6 +1,7 @@
 """The verb `directory`."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
@@ -15,13 +16,17 @@ from labctl.scenario.entries import (
     attribute_of,
     check_answer,
     dn_of,
+    is_account,
     login_of,
+    planned_dn,
     put_back_later,
     reason_of,
+    touched,
+    values_there,
 )
-from labctl.scenario.model import Line, Pattern, Planned, Step
+from labctl.scenario.model import Line, Pattern, Planned, Step, Touch
 from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
-from labctl.scenario.session import Session
+from labctl.scenario.session import Session, Skipped
 from labctl.scenario.shapes import at_most_one, has
 
 Attribute = Annotated[str, Field(title="attribute", pattern=r"^[A-Za-z_][A-Za-z0-9_;-]{0,63}$")]
@@ -74,7 +79,15 @@ class AsSomebody(Step):
     def accounts(self) -> Iterable[str]:
         """Return who binds and whose entry it is, as far as they are accounts."""
         people = [] if self.who in PROGRAMS else [self.who]
-        return people if "=" in self.entry or self.entry == "BASE" else [*people, self.entry]
+        return [*people, self.entry] if is_account(self.entry) else people
+
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:
+        """Return what a change changes, where the endpoints name who can put it back."""
+        dn = planned_dn(endpoints, self.entry)
+        with suppress(Skipped):
+            whose = self.entry if is_account(self.entry) else dn
+            return touched(endpoints, whose, self._record(endpoints, dn))
+        return ()
 
     def summary(self) -> str:
         """Say who tries what."""
@@ -90,12 +103,12 @@ class AsSomebody(Step):
             show = ("user", "show", self.entry)
             return session.by_hand.labctl(*show) if named else super().further(session)
         root = ("ldapsearch", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///", "-LLL")
-        dn = dn_of(session.endpoints, self.entry)
+        dn = dn_of(session, self.entry)
         return session.by_hand.inside("openldap", *root, "-s", "base", "-b", dn)
 
     def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
         """Tell the LDIF, if there is any, and the answer."""
-        record = self._record(endpoints, dn_of(endpoints, self.entry))
+        record = self._record(endpoints, planned_dn(endpoints, self.entry))
         if record is not None:
             yield "ldif", written(record)
         names = (*self.sees, *(f"no {name}" for name in self.hidden))
@@ -109,10 +122,10 @@ class AsSomebody(Step):
 
     def perform(self, session: Session) -> None:
         """Bind, look or change, and compare with what is expected."""
-        dn = dn_of(session.endpoints, self.entry)
+        dn = dn_of(session, self.entry)
         record = self._record(session.endpoints, dn)
-        self._show_command(session, dn, record)
         undo = None if record is None else put_back_later(session, self.verb, record)
+        self._show_command(session, dn, record)
         why_not = self._refusal(session, dn, record)
         if undo is not None and why_not is not None:
             session.undos.remove(undo)
@@ -170,10 +183,10 @@ class AsSomebody(Step):
 
 
 def _values(endpoints: Endpoints, given: Values) -> dict[str, tuple[bytes, ...]]:
-    """Return the values under the names that the attributes have in this directory."""
+    """Return the values as this directory calls them, and the attributes, too."""
     return {
-        attribute_of(endpoints, name): tuple(
-            each.encode() for each in ((value,) if isinstance(value, str) else value)
+        attribute_of(endpoints, name): values_there(
+            endpoints, name, ((value,) if isinstance(value, str) else value)
         )
         for name, value in given.items()
     }

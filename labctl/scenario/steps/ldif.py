@@ -1,6 +1,7 @@
 """The verb `ldif`."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -18,14 +19,16 @@ from labctl.scenario.entries import (
     Answer,
     attribute_of,
     check_answer,
-    dn_of,
     login_of,
     put_back_later,
     reason_of,
+    touched,
+    values_there,
+    whole,
 )
-from labctl.scenario.model import Line, Pattern, Planned, Step
+from labctl.scenario.model import Line, Pattern, Planned, Step, Touch
 from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
-from labctl.scenario.session import Session
+from labctl.scenario.session import Session, Skipped
 
 
 def _record(value: str) -> str:
@@ -76,6 +79,13 @@ class Ldif(Step):
         if self.effect_within is not None and (account := self._whose()) is not None:
             yield account
 
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:
+        """Return what a modification changes, where the endpoints name who can put it back."""
+        with suppress(Skipped):
+            record = _there(endpoints, parse(self.change))
+            return touched(endpoints, record.dn, record)
+        return ()
+
     def logs(self) -> Iterable[str]:
         """Return who answers."""
         return ("openldap",)
@@ -98,8 +108,8 @@ class Ldif(Step):
         """Make it; before, see to it that it is taken back."""
         record = _there(session.endpoints, parse(self.change))
         login, whose = login_of(session, self.who), self._whose() or ""
-        session.show_command(session.by_hand.change(self.who, login.name, record))
         undo = put_back_later(session, self.verb, record)
+        session.show_command(session.by_hand.change(self.who, login.name, record))
         with (
             Directory.open(session.endpoints, login, emit=session.emit) as directory,
             seen_within(session, whose, self.effect_within) as seen,
@@ -122,18 +132,25 @@ def _refusal(directory: Directory, record: Record) -> str | None:
 
 
 def _there(endpoints: Endpoints, record: Record) -> Record:
-    """Return a record with the base and the names of the policy attributes filled in."""
-    dn = dn_of(endpoints, record.dn)
+    """Return a record with the base filled in, and the policy as this directory calls it."""
+    dn = whole(endpoints, record.dn)
     match record:
         case Add(values=values):
-            named = {attribute_of(endpoints, name): each for name, each in values.items()}
+            named = {
+                attribute_of(endpoints, name): values_there(endpoints, name, each)
+                for name, each in values.items()
+            }
             return Add(dn, named)
         case Modify(modifications=modifications):
             changes = (
-                replace(each, attribute=attribute_of(endpoints, each.attribute))
+                replace(
+                    each,
+                    attribute=attribute_of(endpoints, each.attribute),
+                    values=values_there(endpoints, each.attribute, each.values),
+                )
                 for each in modifications
             )
             return Modify(dn, tuple(changes))
         case Rename(new_superior=str(superior)):
-            return replace(record, dn=dn, new_superior=dn_of(endpoints, superior))
+            return replace(record, dn=dn, new_superior=whole(endpoints, superior))
     return replace(record, dn=dn)

@@ -11,13 +11,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from labctl.endpoints import Endpoints
-from labctl.protocols.directory import DISABLE, ENABLE, OFFBOARD, PolicyChange, written
-from labctl.protocols.ldif import Modification, Modify
+from labctl.protocols.directory import (
+    DISABLE,
+    ENABLE,
+    OFFBOARD,
+    PolicyChange,
+    policy_record,
+    written,
+)
 from labctl.scenario.durations import Duration, shown
 from labctl.scenario.effect import seen_within
-from labctl.scenario.entries import attribute_of, dn_of
-from labctl.scenario.model import Name, Planned, Step
-from labctl.scenario.session import Session
+from labctl.scenario.entries import planned_dn
+from labctl.scenario.model import Name, Planned, Step, Touch
+from labctl.scenario.session import Session, Skipped
 from labctl.scenario.shapes import has
 
 _ABSENT = "absent"
@@ -39,6 +45,11 @@ class _PolicyStep(Step):
         """Return whose entry changes."""
         return (self.account,)
 
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:
+        """Return the attributes of the account that change, as far as the stack has them."""
+        names = (endpoints.attributes.name(kind) for kind in self.change())
+        return [Touch(self.account, name) for name in names if name]
+
     def summary(self) -> str:
         """Say whose attributes become what."""
         values = (f"{name}={value or _ABSENT}" for name, value in self.change().items())
@@ -46,11 +57,11 @@ class _PolicyStep(Step):
 
     def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
         """Tell the LDIF."""
-        changes = (
-            Modification("replace", attribute_of(endpoints, name), _bytes(value))
-            for name, value in self.change().items()
-        )
-        yield "ldif", written(Modify(dn_of(endpoints, self.account), tuple(changes)))
+        dn = planned_dn(endpoints, self.account)
+        record = policy_record(dn, endpoints.attributes, self.change())
+        if not record.modifications:
+            raise Skipped(f"the stack has no attribute for {' and '.join(self.change())}")
+        yield "ldif", written(record)
         if self.effect_within is not None:
             yield "expects", f"an effect within {shown(self.effect_within)}"
 
@@ -88,10 +99,6 @@ class Offboard(_PolicyStep):
     def change(self) -> PolicyChange:
         """Return flag and status."""
         return OFFBOARD
-
-
-def _bytes(value: str | None) -> tuple[bytes, ...]:
-    return () if value is None else (value.encode(),)
 
 
 def _boolean(value: object) -> object:
@@ -135,3 +142,18 @@ class Set(_PolicyStep):
             for name, value in given.items()
             if value is not None
         }
+
+    def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
+        """Tell the LDIF; half of what is given would be another step, so it is not done."""
+        self._require_all(endpoints)
+        yield from super().plan(endpoints)
+
+    def perform(self, session: Session) -> None:
+        """Change the entry, or nothing."""
+        self._require_all(session.endpoints)
+        super().perform(session)
+
+    def _require_all(self, endpoints: Endpoints) -> None:
+        lacking = [kind for kind in self.change() if not endpoints.attributes.name(kind)]
+        if lacking:
+            raise Skipped(f"the stack has no attribute for {' and '.join(lacking)}")

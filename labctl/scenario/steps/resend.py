@@ -56,5 +56,5 @@ class Resend(Step):
         earlier = session.messages[self.message]
         message = compose(message_id(name, session.identity), earlier.message.draft)
         sent = replace(earlier, message=message)
-        session.messages[name] = sent
         transact(session, sent, self.expect, self.within)
+        session.messages[name] = sent

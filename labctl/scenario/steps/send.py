@@ -9,8 +9,8 @@ from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import Envelope
 from labctl.scenario.durations import RETRIED, Duration
 from labctl.scenario.messages import Draft, Route, Sent, compose, message_id
-from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Planned, Step
-from labctl.scenario.names import account_of, planned_address
+from labctl.scenario.model import ACCEPTED, Expect, Line, Name, Planned, Step, Touch
+from labctl.scenario.names import account_of, address_of, planned_address
 from labctl.scenario.session import Session
 from labctl.scenario.submission import further, transact
 
@@ -74,6 +74,12 @@ class Send(Step):
         """Return what tells why the reply was that."""
         return further(session) or super().further(session)
 
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:
+        """Return whom the mail is for."""
+        for name in self.recipients:
+            account = account_of(name)
+            yield Touch(name if account is None else address_of(name, endpoints.accounts[account]))
+
     def summary(self) -> str:
         """Say who writes to whom, and as whom if that differs."""
         spoofed = self.envelope_from if self.envelope_from is not None else self.header_from
@@ -101,8 +107,8 @@ class Send(Step):
         draft = Draft(header_from, recipients, self.subject, self.body)
         message = compose(message_id(name, session.identity), draft)
         sent = Sent(message, Envelope(envelope_from, recipients), self._route())
-        session.messages[name] = sent
         transact(session, sent, self.expect, self.within)
+        session.messages[name] = sent
 
     def _route(self) -> Route:
         outsider = "@" in self.sender

@@ -1,5 +1,6 @@
 """The verb `smtp`."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from textwrap import shorten
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool
 
 from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import SmtpConnection
-from labctl.scenario.model import Name, Planned, Step
+from labctl.scenario.model import Name, Planned, Step, Touch
 from labctl.scenario.session import Session
 from labctl.scenario.steps.send import SERVICES, Via
 from labctl.scenario.wire import (
@@ -23,6 +24,7 @@ from labctl.scenario.wire import (
     spoken,
 )
 
+_RECIPIENT = re.compile(r"^-> *RCPT +TO: *<([^<>]+)>", re.IGNORECASE)
 _SHOWN = 56  # characters of a reply: the transcript has the whole of it
 
 
@@ -61,6 +63,12 @@ class Smtp(Step):
         """Return who signs in, and whose password is said."""
         said = [name for line in self.dialogue for name in passwords(line)]
         return said if self.account is None else [self.account, *said]
+
+    def touches(self, endpoints: Endpoints) -> Iterable[Touch]:
+        """Return the recipients that are named in brackets."""
+        for line in self.dialogue:
+            for address in _RECIPIENT.findall(line):
+                yield Touch(address.replace(r"\d", endpoints.domain))
 
     def summary(self) -> str:
         """Say who speaks where, and the first line."""
