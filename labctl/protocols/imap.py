@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from types import TracebackType
 from typing import Self
 
 from labctl.endpoints import Endpoint, Secret
@@ -172,12 +171,7 @@ class ImapConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -6,7 +6,6 @@ Each line is flushed as it is written, so an interrupted run leaves everything u
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TextIO
 
 from labctl.events import Event, from_dict, to_dict
@@ -37,12 +36,7 @@ class JsonlWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from io import TextIOBase
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TextIO, cast
 
 from labctl.errors import UsageError
@@ -91,11 +90,6 @@ class Recording(TextIOBase):
         sys.stdout = cast("TextIO", self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         sys.stdout = self._before
         self._file.close()

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
-from types import TracebackType
 from typing import Final, Self, TextIO
 
 from rich.columns import Columns
@@ -39,12 +38,7 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
 
@@ -86,12 +80,7 @@ class Panes:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
 
