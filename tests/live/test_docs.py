@@ -14,6 +14,7 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/scenarios.md",
+    "docs/presenting.md",
     "docs/reports.md",
     "docs/any-stack.md",
 ]
