@@ -170,7 +170,7 @@ class SmtpConnection:
         except (OSError, smtplib.SMTPException) as error:
             smtp.close()
             raise LabNotReady(
-                f"{peer} at {endpoint} does not answer: {error}",
+                f"{peer} at {endpoint} {_trouble(error)}",
                 "Look at `labctl status`; with --endpoints, at host, port, tls and ca_file there.",
             ) from error
         return cls(smtp, greeted=greet)
@@ -327,6 +327,14 @@ def _greet(client: _TappedSmtp, endpoint: Endpoint, context: ssl.SSLContext) -> 
         client.starttls(context=context)
         client.tap.note("TLS begun")
         client.ehlo()
+
+
+def _trouble(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = error.smtp_error
+        said = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
+        return f"is not ready: {error.smtp_code} {said}"
+    return f"does not answer: {error}"
 
 
 def _stuffed(content: bytes) -> bytes:

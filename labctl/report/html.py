@@ -14,13 +14,15 @@ from labctl.report.wording import (
     count,
     duration,
     lines,
-    paragraphs,
     visible,
     wire_mark,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jinja2 import Template
+    from markupsafe import Markup
 
 _MANY: Final = 40  # so many rows in which nothing happened are folded away
 OPEN: Final = "expected open"
@@ -81,8 +83,19 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"lines": lines, "paragraphs": paragraphs, "duration": duration}
+    environment.filters |= {"lines": lines, "markdown": _markdown(), "duration": duration}
     return environment.get_template("report.html")
+
+
+def _markdown() -> "Callable[[str], Markup]":
+    """Return what makes HTML of a text for the room: with no HTML of its own (CommonMark §6.6) and
+    no pictures, which the network would have to bring.
+    """
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    reader = MarkdownIt("commonmark", {"html": False}).disable("image")
+    return lambda text: Markup(reader.render("\n".join(lines(text))))  # noqa: S704  escaped by it
 
 
 def _printable(value: Any) -> Any:

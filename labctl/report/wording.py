@@ -71,11 +71,6 @@ def duration(seconds: float) -> str:
     return milliseconds(seconds) if seconds < 1 else f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
 
 
-def paragraphs(text: str) -> list[str]:
-    """Return the paragraphs of a text that is wrapped into lines, each of them `visible`."""
-    return [visible(" ".join(part.split())) for part in text.split("\n\n") if part.strip()]
-
-
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: `1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -67,11 +67,28 @@ def test_the_verdict_comes_first() -> None:
 
 
 def test_the_page_says_what_the_scenario_is_about() -> None:
-    """Each paragraph of `why` is one, whatever the lines of the file; without it there is none."""
-    told = [replace(STARTED, why="One change\nstops <her>.\n\nShe stays.\n"), *PASSED[1:]]
+    """`why` is Markdown in which HTML is text; without it there is nothing in its place."""
+    told = [replace(STARTED, why="*One* change\nstops <her>.\n\n- She stays.\n"), *PASSED[1:]]
     page = to_html(told)
-    assert '<p class="why">One change stops &lt;her&gt;.</p>\n<p class="why">She stays.</p>' in page
-    assert '<p class="why">' not in to_html(PASSED)
+    assert "<p><em>One</em> change\nstops &lt;her&gt;.</p>" in page
+    assert "<li>She stays.</li>" in page
+    assert '<div class="why">' not in to_html(PASSED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](https://example.org/x.png)",
+        "[x](javascript:alert(1))",
+        "<script>alert(1)</script>",
+        "a\x07b\x1b[2J",
+    ],
+)
+def test_markdown_brings_nothing_in(text: str) -> None:
+    """No picture from the network, no script, no control character."""
+    page = to_html([replace(STARTED, why=text), *PASSED[1:]])
+    told = page[page.index('<div class="why">') : page.index("</header>")]
+    assert not re.search(r"<img|src=|<script|href=\"(?!https?:)|[\x00-\x08\x1b]", told)
 
 
 def test_steps_show_checks_ldif_commands_and_wire() -> None:
