@@ -21,6 +21,9 @@ class Progress(Protocol):
     def detail(self, text: str) -> None:
         """Tell the last line of what the step prints."""
 
+    def tell(self, text: str) -> None:
+        """Tell what is worth a line, or several, of its own."""
+
     def count(self, done: int, total: int) -> None:
         """Tell how far the step has come."""
 

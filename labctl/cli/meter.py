@@ -30,6 +30,13 @@ class Meter:
     def detail(self, text: str) -> None:
         """Tell nothing: the last lines of what a step prints are for whoever brings up a lab."""
 
+    def tell(self, text: str) -> None:
+        """Tell what is worth a line, or several, of its own."""
+        if self._bar is None:
+            click.echo(text, err=True)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False)
+
     def count(self, done: int, total: int) -> None:
         """Tell how far the step has come."""
         if self._bar is not None and self._task is not None:

@@ -5,7 +5,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import LiveLab, docker_do, environment
+from conftest import ROOT, LiveLab, docker_do, environment
+
+from labctl.bench.postfix import PATIENT, configured
+from labctl.bench.toggling import SERVICES, Seen, toggle
+from labctl.lab.lab import Lab
+from labctl.prove.breaking import write_file
+from labctl.settings import load_settings
 
 
 @pytest.fixture
@@ -54,3 +60,33 @@ def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:
     assert done.code == 2
     assert "would be changed" in done.err
     lab.run("send", "--from", "alice", "--to", "bob")
+
+
+def toggled(lab: Lab, **values: str) -> Seen:
+    """Toggle Alice's policy while she keeps asking, Postfix having these parameters."""
+    with configured(lab.containers, {**PATIENT, **values}):
+        return toggle(lab.endpoints(), "alice", toggles=20, sessions=4, count=lambda *_: None)
+
+
+def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab) -> None:
+    """Served from a file that was copied once, Alice goes on sending: each such answer is found.
+    Asked of the directory, none is; both services and both kinds of session are judged.
+    """
+    lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
+    well = toggled(lab)
+    assert well.stale == []
+    assert well.toggles == len(well.effects) == 20
+    assert {service for service, _ in well.judged} == set(SERVICES)
+    assert {held for _, held in well.judged} == {True, False}
+    write_file(lab.containers, "postfix", "/etc/postfix/copied", "alice OK\n")
+    broken = toggled(
+        lab,
+        smtpd_client_restrictions="check_sasl_access texthash:/etc/postfix/copied, reject",
+        smtpd_sender_restrictions="reject_sender_login_mismatch",
+    )
+    assert broken.stale
+    assert not any(each.allowed for each in broken.stale)
+    told = broken.stale[0].transcript()
+    assert "directory had said: may not send" in told
+    assert "-> RCPT TO:<alice@truenorth.local>" in told
+    assert "<- 250 2.1.5 Ok" in told
