@@ -14,7 +14,7 @@ from labctl.cli.output import show
 from labctl.errors import Exit
 
 if TYPE_CHECKING:
-    from labctl.bench.measurement import Measurement
+    from labctl.bench.measurement import Measurement, Option
     from labctl.bench.result import Result
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -36,15 +36,14 @@ def _command(measurement: "Measurement") -> click.Command:
     @pass_app
     def take(app: App, /, *, short: bool, plot: bool, output: str, **given: int | None) -> int:
         size = {
-            each.name: given[each.name] or (each.short if short else each.full)
-            for each in measurement.options
+            each.name: _size(each, given[each.name], short=short) for each in measurement.options
         }
         return _take(app, measurement, size, output, plot=plot)
 
     options = [
         click.Option(
             [f"--{each.name.replace('_', '-')}"],
-            type=click.IntRange(min=1),
+            type=click.IntRange(min=min(each.short, 1)),
             help=f"{each.about}  [default: {each.full:,}; short: {each.short:,}]",
         )
         for each in measurement.options
@@ -61,6 +60,12 @@ def _command(measurement: "Measurement") -> click.Command:
             callback=take,
         )
     )
+
+
+def _size(option: "Option", given: int | None, *, short: bool) -> int:
+    if given is not None:
+        return given
+    return option.short if short else option.full
 
 
 for _each in TABLE:

@@ -2,6 +2,8 @@
 
 from labctl.bench.measurement import Measurement
 from labctl.bench.measurements.effect import EFFECT
+from labctl.bench.measurements.footprint import FOOTPRINT
 from labctl.bench.measurements.scenario import SCENARIO
+from labctl.bench.measurements.start import START
 
-TABLE: tuple[Measurement, ...] = (EFFECT, SCENARIO)
+TABLE: tuple[Measurement, ...] = (EFFECT, START, SCENARIO, FOOTPRINT)
