@@ -37,7 +37,11 @@ def ran(command: Sequence[str], env: Mapping[str, str] | None = None, *, code: i
         stderr=subprocess.STDOUT,
     ) as process:
         assert process.stdout is not None  # noqa: S101 - it was asked for
-        output = process.stdout.read().decode("utf-8", "backslashreplace")
+        try:
+            output = process.stdout.read().decode("utf-8", "backslashreplace")
+        except BaseException:  # an interrupt: what was begun does not go on
+            process.terminate()
+            raise
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun

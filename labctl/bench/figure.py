@@ -79,6 +79,33 @@ class Figure:
         )
 
     @classmethod
+    def against(
+        cls,
+        name: str,
+        samples: Sequence[float],
+        unit: str,
+        *,
+        floor: Sequence[float],
+        floor_is: str,
+        limit: float | None = None,
+        direction: Direction = "less",
+    ) -> Self:
+        """Return the figure of samples that were taken in turn with those of a floor: the ratio is
+        the median of the ratios, pair by pair, so that what else goes on counts little, and the
+        floor is told accordingly.
+        """
+        ratio = median(ours / theirs for ours, theirs in zip(samples, floor, strict=True))
+        return cls.of(
+            name,
+            samples,
+            unit,
+            floor=median(samples) / ratio,
+            floor_is=floor_is,
+            limit=limit,
+            direction=direction,
+        )
+
+    @classmethod
     def one(
         cls,
         name: str,

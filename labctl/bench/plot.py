@@ -43,7 +43,7 @@ def draw(chart: Chart, stem: Path) -> list[Path]:
         axes.set_ylabel(chart.unit)
         _fill(axes, chart)
         if len(chart.series) > 1:
-            axes.legend(fontsize=8, frameon=False)
+            sheet.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         stem.parent.mkdir(parents=True, exist_ok=True)
         paths = [stem.with_name(stem.name + ending) for ending in ENDINGS]

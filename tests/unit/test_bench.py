@@ -46,6 +46,12 @@ def test_a_limit_holds_for_the_ratio_where_there_is_a_floor_else_for_the_value()
     assert Figure.one("stale", 1, "", n=10_000, limit=0).holds is False
 
 
+def test_pairs_are_compared_one_by_one() -> None:
+    """A round in which all was slow moves the ratio as little as any other."""
+    figure = Figure.against("rate", [2.0, 20.0, 3.0], "1/s", floor=[1.0, 10.0, 3.0], floor_is="x")
+    assert (figure.value, figure.ratio, figure.n) == (3.0, 2.0, 3)
+
+
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Nothing is lost; the file says the schema, the ratio and whether the limit holds, too."""
     path = write(RESULT, tmp_path / "bench")

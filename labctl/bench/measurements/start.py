@@ -59,36 +59,33 @@ def _steps(lab: Lab, phases: list[Phases]) -> list[tuple[str, Callable[[], float
 
 
 def _figures(taken: dict[str, list[float]]) -> Yielded:
-    def floor(name: str) -> float:
-        return median(taken[name])
-
-    up, reset, down = taken["up"], taken["reset"], taken["down"]
+    up, reset = taken["up"], taken["reset"]
     yield Figure.of("up", up, "s", limit=_UP)
-    yield Figure.of(
+    yield Figure.against(
         "up, against bare Compose",
         up,
         "s",
-        floor=floor("compose up"),
+        floor=taken["compose up"],
         floor_is="docker compose up --wait",
         limit=_OF_COMPOSE,
     )
-    yield Figure.of(
+    yield Figure.against(
         "up, against bare containers",
         up,
         "s",
-        floor=floor("bare containers"),
+        floor=taken["bare containers"],
         floor_is=f"docker run of {_BARE}, side by side",
     )
     yield Figure.of("up of a running lab", taken["up of a running lab"], "s")
     yield Figure.of("reset", reset, "s", limit=_RESET)
-    yield Figure.of(
+    yield Figure.against(
         "reset, against a restart",
         reset,
         "s",
-        floor=floor("restart"),
+        floor=taken["restart"],
         floor_is="docker compose restart",
     )
-    yield Figure.of("down", down, "s", limit=_DOWN)
+    yield Figure.of("down", taken["down"], "s", limit=_DOWN)
 
 
 def _compose(lab: Lab, *arguments: str) -> float:
