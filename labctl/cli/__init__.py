@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "host",
     "version": "host",
     "prove": "prove",
+    "bench": "bench",
     "completion": "host",
 }
 

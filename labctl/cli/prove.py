@@ -1,6 +1,5 @@
 """The command that breaks a lab on purpose: prove."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from labctl.errors import Exit, ExpectationFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from labctl.events import Event
     from labctl.lab.lab import Lab
@@ -62,24 +62,12 @@ def _show_list(mutations: "Sequence[Mutation]", output: str) -> None:
     show(output, data, ("MUTATION", "PROFILE", "FIRST SCENARIO"), rows)
 
 
-@contextmanager
-def _own_lab(app: App, progress: Progress) -> "Iterator[Lab]":
-    """Yield a lab that is nobody's yet, and remove it, whatever happened to it."""
-    from labctl.lab.lab import Lab
+def _own_lab(app: App, progress: Progress) -> "AbstractContextManager[Lab]":
+    from labctl.lab.own import own_lab
 
     named = app.name != "default"
     settings = app.settings if named else replace(app.settings, slot=None)
-    lab = Lab(replace(settings, policy="hardened"), app.name if named else "prove")
-    if named and lab.files.record() is not None:
-        raise UsageError(
-            f"the lab {lab.name!r} exists, and would be broken", "Name one that does not exist."
-        )
-    try:
-        lab.up(progress)
-        yield lab
-    finally:
-        progress.step(f"removing the lab {lab.name!r}")
-        lab.down(volumes=True)
+    return own_lab(replace(settings, policy="hardened"), app.name if named else "prove", progress)
 
 
 def _scenarios(app: App, chosen: "Sequence[Mutation]") -> "list[Scenario]":

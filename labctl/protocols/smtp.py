@@ -216,12 +216,20 @@ class SmtpConnection:
 
     def address(self, envelope: Envelope) -> Outcome:
         """Go as far as the reply to the last recipient; `reset` before what comes next."""
-        outcome = self._command(Stage.MAIL, "MAIL", f"FROM:<{envelope.sender}>")
+        outcome = self.begin(envelope.sender)
         for recipient in envelope.recipients:
             if not outcome.reply.ok:
                 break
-            outcome = self._command(Stage.RCPT, "RCPT", f"TO:<{recipient}>")
+            outcome = self.recipient(recipient)
         return outcome
+
+    def begin(self, sender: str) -> Outcome:
+        """Begin a transaction with MAIL; an empty sender is the null sender."""
+        return self._command(Stage.MAIL, "MAIL", f"FROM:<{sender}>")
+
+    def recipient(self, address: str) -> Outcome:
+        """Name a recipient of the transaction that was begun."""
+        return self._command(Stage.RCPT, "RCPT", f"TO:<{address}>")
 
     def reset(self) -> None:
         """Forget the transaction that was begun."""

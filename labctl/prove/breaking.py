@@ -25,7 +25,7 @@ def break_lab(containers: LabContainers, mutation: Mutation, base_dn: str) -> No
     if "dovecot" in mutation.services:
         containers.execute("dovecot", ["doveadm", "reload"])
     if "postfix" in mutation.services:
-        _reload_postfix(containers)
+        reload_postfix(containers)
 
 
 def mend_lab(containers: LabContainers, services: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ def mend_lab(containers: LabContainers, services: Sequence[str]) -> None:
         containers.mend(service, _SECONDS)
 
 
-def _reload_postfix(containers: LabContainers) -> None:
+def reload_postfix(containers: LabContainers) -> None:
     """Reload, and see the queue manager replaced: what comes after meets the new configuration."""
     before = containers.fingerprint()["qmgr.pid"]
     containers.execute("postfix", ["postfix", "reload"])
@@ -49,7 +49,12 @@ def _reload_postfix(containers: LabContainers) -> None:
 
 def _edit(containers: LabContainers, edit: Edit) -> None:
     text = containers.execute(edit.service, ["cat", edit.path])
-    containers.execute(edit.service, ["sh", "-c", _WRITE, "write", edit.applied(text), edit.path])
+    write_file(containers, edit.service, edit.path, edit.applied(text))
+
+
+def write_file(containers: LabContainers, service: str, path: str, text: str) -> None:
+    """Write a file in a container, as if it had been there for a while."""
+    containers.execute(service, ["sh", "-c", _WRITE, "write", text, path])
 
 
 def _configure(containers: LabContainers, ldif: str) -> None:

@@ -28,7 +28,7 @@ def test_a_lab_that_exists_is_not_broken(lab: LiveLab) -> None:
     """Somebody's lab is refused with exit code 2, and goes on."""
     done = lab.ran("prove", "signing in is off")
     assert done.code == 2
-    assert "would be broken" in done.err
+    assert "would be changed" in done.err
     lab.run("send", "--from", "alice", "--to", "bob")
 
 

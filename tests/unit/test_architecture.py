@@ -24,6 +24,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
     "evidence": (BASE | {"protocols", "report", "lab"}, {"ldif"}),
     "prove": (BASE | {"protocols", "scenario", "lab"}, set()),
+    "bench": (
+        BASE | {"protocols", "scenario", "report", "lab", "prove"},
+        {"matplotlib"},
+    ),
     "testing": (
         BASE | {"protocols", "scenario", "report", "lab"},
         {"pytest", "dotenv"},
@@ -31,7 +35,17 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "stage": (BASE | {"protocols", "scenario", "report"}, {"rich"}),
     "cli": (
         BASE
-        | {"protocols", "scenario", "explain", "prove", "evidence", "report", "stage", "lab"}
+        | {
+            "protocols",
+            "scenario",
+            "explain",
+            "prove",
+            "bench",
+            "evidence",
+            "report",
+            "stage",
+            "lab",
+        }
         | {"cli"},
         {"click", "rich", "ruamel", "pydantic"},
     ),
@@ -78,7 +92,17 @@ def test_every_room_is_in_the_table() -> None:
     assert rooms <= set(ROOMS)
 
 
-HEAVY = ("rich", "docker", "pydantic", "ruamel", "ldap3", "jinja2", "junitparser", "cryptography")
+HEAVY = (
+    "rich",
+    "docker",
+    "pydantic",
+    "ruamel",
+    "ldap3",
+    "jinja2",
+    "junitparser",
+    "cryptography",
+    "matplotlib",
+)
 
 
 def imported_by(code: str) -> set[str]:

@@ -40,7 +40,7 @@ def test_every_command_is_in_the_help(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, *(f"user {verb}" for verb in USER), "evidence verify"]
+    "command", [*COMMANDS, *(f"user {verb}" for verb in USER), "evidence verify", "bench compare"]
 )
 def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     """--help of each command says what it does, exit code 0."""
@@ -93,6 +93,10 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
         (["report", "./README.md"], 2, "not a transcript: README.md:1: not JSON"),
         (["evidence", "verify", "docs"], 2, "cannot be read: Is a directory"),
         (["evidence", "verify", "README.md"], 2, "no evidence bundle"),
+        (["bench", "speed"], 2, "No such command 'speed'"),
+        (["bench", "scenario", "--rounds", "0"], 2, "--rounds"),
+        (["bench", "compare", "README.md"], 2, "Missing argument"),
+        (["bench", "compare", "README.md", "README.md"], 2, "README.md cannot be used"),
         (["completion", "tcsh"], 2, "tcsh"),
     ],
 )

@@ -1,0 +1,90 @@
+"""What a measurement is, and what it is handed when it is taken."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from labctl.bench.figure import Chart, Figure
+from labctl.lab.lab import Lab
+from labctl.lab.own import own_lab
+from labctl.settings import Settings
+
+
+class Progress(Protocol):
+    """Whom to tell how it goes."""
+
+    def step(self, text: str) -> None:
+        """Tell that a step begins, or was seen to be done."""
+
+    def detail(self, text: str) -> None:
+        """Tell the last line of what the step prints."""
+
+    def tell(self, text: str) -> None:
+        """Tell what is worth a line, or several, of its own."""
+
+    def count(self, done: int, total: int) -> None:
+        """Tell how far the step has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A whole number that sizes a measurement: usually, and in its short form."""
+
+    name: str
+    about: str
+    full: int
+    short: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a measurement is handed: where its labs may be, how large it is to be, whom to tell."""
+
+    settings: Settings
+    name: str
+    size: Mapping[str, int]
+    progress: Progress
+
+    @property
+    def root(self) -> Path:
+        """The checkout."""
+        return self.settings.root
+
+    def lab(
+        self,
+        *,
+        policy: str = "hardened",
+        milter: str = "on",
+        number: int = 0,
+        extra: Path | None = None,
+    ) -> AbstractContextManager[Lab]:
+        """Return a lab that is the measurement's own, up, and gone at the end whatever happens.
+
+        `number` tells several apart, from 0; LAB_SLOT is the slot of the first. `extra` is a
+        Compose file beside ours.
+        """
+        slot = self.settings.slot
+        settings = replace(
+            self.settings,
+            policy=policy,
+            milter=milter,
+            slot=None if slot is None else slot + number,
+            compose_extra=extra or self.settings.compose_extra,
+        )
+        name = f"{self.name}-{number}" if number else self.name
+        return own_lab(settings, name, self.progress)
+
+
+Yielded = Iterator[Figure | Chart]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One of `labctl bench`; `about` is its help, the first line of it what the list shows."""
+
+    name: str
+    about: str
+    options: tuple[Option, ...]
+    measure: Callable[[Bench], Yielded]

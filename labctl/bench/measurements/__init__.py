@@ -1,0 +1,11 @@
+"""The measurements, one file and one line here each."""
+
+from labctl.bench.measurement import Measurement
+from labctl.bench.measurements.cost import COST
+from labctl.bench.measurements.effect import EFFECT
+from labctl.bench.measurements.footprint import FOOTPRINT
+from labctl.bench.measurements.scale import SCALE
+from labctl.bench.measurements.scenario import SCENARIO
+from labctl.bench.measurements.start import START
+
+TABLE: tuple[Measurement, ...] = (EFFECT, COST, SCALE, START, SCENARIO, FOOTPRINT)

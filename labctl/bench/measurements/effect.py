@@ -1,0 +1,114 @@
+"""How soon a change in the directory is obeyed, and whether it is ever obeyed late.
+
+The floor is the plain round trip: the same sessions ask in the same way while the same attribute
+is toggled, and Postfix has the policy's rule left out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from labctl.bench.figure import Chart, Figure, percentile
+from labctl.bench.measurement import Bench, Measurement, Option, Yielded
+from labctl.bench.postfix import PATIENT, configured
+from labctl.bench.toggling import Seen, toggle
+from labctl.lab.lab import Lab
+
+_PROFILES = ("hardened", "baseline")
+_ACCOUNT = "alice"
+_SHOWN = 5  # stale decisions that are told in full
+_MEDIAN_LIMIT, _LATE_LIMIT = 1.5, 3.0  # times the plain round trip
+_PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+# What the login may do is not asked; whose address the sender is, and the recipient, are.
+_RULE_LEFT_OUT: Mapping[str, str] = {
+    "smtpd_client_restrictions": "permit_sasl_authenticated, reject",
+    "smtpd_sender_restrictions": "reject_sender_login_mismatch",
+}
+
+
+def _measure(bench: Bench) -> Yielded:
+    lines: dict[str, Sequence[float]] = {}
+    for profile in _PROFILES:
+        with bench.lab(policy=profile) as lab:
+            plain, seen = _on(bench, lab, profile)
+        for each in seen.stale[:_SHOWN]:
+            bench.progress.tell(each.transcript())
+        yield from _figures(profile, plain, seen)
+        lines[f"{profile}: shows the change"] = seen.effects
+        lines[f"{profile}: plain round trip"] = plain
+    yield Chart(
+        "effect",
+        "From the directory's answer to the first decision that shows it",
+        "ms",
+        tuple(f"p{each}" for each in _PERCENTS),
+        {
+            name: tuple(1000 * percentile(samples, each) if samples else None for each in _PERCENTS)
+            for name, samples in lines.items()
+        },
+        "lines",
+    )
+
+
+def _on(bench: Bench, lab: Lab, profile: str) -> tuple[list[float], Seen]:
+    """Return the plain round trips, taken before and after, and what was seen in between."""
+    toggles = bench.size["toggles"]
+    few = max(toggles // 10, 10)
+    left_out = {**PATIENT, **_RULE_LEFT_OUT}
+    first = _toggled(bench, lab, left_out, few, f"{profile}: the plain round trip")
+    seen = _toggled(bench, lab, PATIENT, toggles, f"{profile}: toggling, and asking")
+    last = _toggled(bench, lab, left_out, few, f"{profile}: the plain round trip again")
+    return [*first.trips, *last.trips], seen
+
+
+def _toggled(bench: Bench, lab: Lab, values: Mapping[str, str], toggles: int, what: str) -> Seen:
+    bench.progress.step(what)
+    with configured(lab.containers, values):
+        return toggle(
+            lab.endpoints(),
+            _ACCOUNT,
+            toggles=toggles,
+            sessions=bench.size["sessions"],
+            count=bench.progress.count,
+        )
+
+
+def _figures(profile: str, plain: Sequence[float], seen: Seen) -> Yielded:
+    for (service, held), judged in sorted(seen.judged.items()):
+        found = [
+            each for each in seen.stale if (each.probe.service, each.probe.held) == (service, held)
+        ]
+        session = "held open" if held else "new sessions"
+        name = f"stale decisions, {profile}, {service}, {session}"
+        yield Figure.one(name, len(found), "probes", n=judged, limit=0)
+    yield Figure.one(f"toggles, {profile}", seen.toggles, "", n=seen.toggles)
+    trip = [1000 * each for each in plain]
+    effects = [1000 * each for each in seen.effects]
+    floor = percentile(trip, 50)
+    for percent, limit in ((50, _MEDIAN_LIMIT), (99, _LATE_LIMIT)):
+        if effects:
+            yield Figure.of(
+                f"until it shows, p{percent}, {profile}",
+                effects,
+                "ms",
+                percent=percent,
+                floor=floor,
+                floor_is="plain RCPT",
+                limit=limit,
+            )
+    asked = [1000 * each for each in seen.trips]
+    yield Figure.of(f"RCPT, {profile}", asked, "ms", floor=floor, floor_is="plain RCPT")
+    yield Figure.of(f"plain RCPT, {profile}", trip, "ms")
+
+
+EFFECT = Measurement(
+    "effect",
+    """Toggle an account's policy while it keeps submitting, and count stale decisions.
+
+    On each profile, through both submission services, in sessions held open and in new ones:
+    whether any answer went against what the directory said at its RCPT, and how long it took from
+    the directory's answer to the first decision, asked for after it, that shows the change.""",
+    (
+        Option("toggles", "How often the attribute changes, on each profile.", 10_000, 500),
+        Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8),
+    ),
+    _measure,
+)

@@ -1,0 +1,81 @@
+"""Charts as PNG and SVG. matplotlib, which draws them, is in the extra `bench`."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labctl.bench.figure import Chart
+from labctl.errors import HostProblem
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENDINGS = (".png", ".svg")
+_SIZE = (7.0, 3.6)  # inches
+_DPI = 110
+# Files do not say when they were written: the same figures are the same files.
+_NO_DATE: Mapping[str, Mapping[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
+
+
+def require_matplotlib() -> None:
+    """Raise HostProblem if there is nothing to draw with."""
+    if find_spec("matplotlib") is None:
+        raise HostProblem(
+            "there is no matplotlib here to draw with",
+            "Install it (`pip install matplotlib`), or leave --plot out: the JSON has it all.",
+        )
+
+
+def draw(chart: Chart, stem: Path) -> list[Path]:
+    """Draw a chart into files that are called `stem` and an ending; returns them.
+
+    Raises HostProblem without matplotlib.
+    """
+    require_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Sheet
+
+    with mpl.rc_context({"svg.hashsalt": "labctl", "font.size": 9}):
+        sheet = Sheet(figsize=_SIZE, layout="constrained")
+        axes = sheet.subplots()
+        axes.set_title(chart.title, fontsize=10)
+        axes.set_ylabel(chart.unit)
+        _fill(axes, chart)
+        if len(chart.series) > 1:
+            sheet.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        paths = [stem.with_name(stem.name + ending) for ending in ENDINGS]
+        for path in paths:
+            sheet.savefig(path, dpi=_DPI, metadata=dict(_NO_DATE[path.suffix]))
+    return paths
+
+
+def _fill(axes: "Axes", chart: Chart) -> None:
+    places = range(len(chart.labels))
+    if chart.kind == "lines":
+        for name, values in chart.series.items():
+            axes.plot(places, [_gap(value) for value in values], marker="o", label=name)
+        axes.set_ylim(bottom=0)
+    elif chart.kind == "stacked":
+        base = [0.0] * len(chart.labels)
+        for name, values in chart.series.items():
+            heights = [value or 0.0 for value in values]
+            axes.bar(places, heights, 0.6, bottom=base, label=name)
+            base = [low + high for low, high in zip(base, heights, strict=True)]
+    else:
+        width = 0.8 / (len(chart.series) or 1)
+        for number, (name, values) in enumerate(chart.series.items()):
+            shift = (number - (len(chart.series) - 1) / 2) * width
+            axes.bar(
+                [place + shift for place in places],
+                [value or 0.0 for value in values],
+                width,
+                label=name,
+            )
+    axes.set_xticks(list(places), chart.labels)
+
+
+def _gap(value: float | None) -> float:
+    return float("nan") if value is None else value

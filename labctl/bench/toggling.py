@@ -1,0 +1,271 @@
+"""Sessions that keep asking while an attribute is toggled, and what the answers say.
+
+A probe is one RCPT; it lasts from the moment at which the command is sent to its reply. A change
+lasts from the request to the directory's answer. A probe that overlaps a change may see the one
+state or the other and counts as neither; of every other probe it is known what the directory
+says, and an answer against it is a stale decision.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+
+from labctl.endpoints import Account, Endpoints
+from labctl.errors import DeadlinePassed, ExpectationFailed, LabctlError
+from labctl.events import Event, Wire
+from labctl.protocols.directory import ENABLE, Directory, PolicyChange
+from labctl.protocols.smtp import Outcome, SmtpConnection
+from labctl.protocols.tls import client_context
+
+SERVICES = ("submission", "submissions")
+_SECONDS = 30.0  # for a change to be asked about
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Change:
+    """What the directory was told, when, and when it answered (seconds, time.monotonic)."""
+
+    allowed: bool
+    begun: float
+    answered: float = _NEVER
+    shown: float = _NEVER  # when the first probe that began after the answer had shown it
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One RCPT: through which service, in a session that was held open or is new, and its lines."""
+
+    service: str
+    held: bool
+    begun: float
+    ended: float
+    outcome: Outcome
+    lines: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool | None:
+        """Say whether the recipient was accepted or refused for good; None if it was neither."""
+        return None if self.outcome.reply.temporary else self.outcome.reply.ok
+
+
+def known(changes: Sequence[Change], begun: float, ended: float) -> Change | None:
+    """Return the change whose state the directory had from `begun` to `ended`, or None where one
+    went on meanwhile. Changes follow one another, so the last that had begun by the end decides.
+    """
+    last = next((each for each in reversed(changes) if each.begun <= ended), None)
+    return last if last is not None and last.answered <= begun else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A decision against what the directory said since `since`, this many seconds before."""
+
+    allowed: bool
+    seconds: float
+    probe: Probe
+
+    def transcript(self) -> str:
+        """Return what was said, and what should have been."""
+        should = "may send" if self.allowed else "may not send"
+        session = "held open" if self.probe.held else "new"
+        head = (
+            f"stale decision on {self.probe.service}, session {session}: {self.probe.outcome}, "
+            f"though {self.seconds * 1000:.1f} ms before the directory had said: {should}"
+        )
+        return "\n".join([head, *self.probe.lines])
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came of it: how often it was toggled, the probes that were judged, the stale ones,
+    seconds from each answer of the directory to the first decision that shows it, and seconds that
+    each RCPT on a session that was held open took.
+    """
+
+    toggles: int = 0
+    judged: dict[tuple[str, bool], int] = field(default_factory=dict)
+    overlapping: int = 0
+    stale: list[Stale] = field(default_factory=list)
+    effects: list[float] = field(default_factory=list)
+    trips: list[float] = field(default_factory=list)
+
+
+class Watch:
+    """Judges probes as they end; threads share it."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.seen = Seen()
+        self._now = now
+        self.stopped = threading.Event()
+        self._changes = [Change(allowed=True, begun=-_NEVER, answered=-_NEVER, shown=0.0)]
+        self._asked: dict[int, float] = {}  # since when each held session last knew
+        self._news = threading.Condition()
+        self._error: Exception | None = None
+
+    def begin(self, *, allowed: bool) -> None:
+        """Note that a change begins."""
+        with self._news:
+            del self._changes[:-2]  # a probe overlaps no more than these
+            self._changes.append(Change(allowed, self._now()))
+
+    def answer(self, at: float) -> None:
+        """Note when the directory had answered the change."""
+        with self._news:
+            self._changes[-1].answered = at
+            self.seen.toggles += 1
+
+    def judge(self, session: int, probe: Probe) -> None:
+        """Hold an answer against what the directory said."""
+        with self._news:
+            if probe.held:
+                self.seen.trips.append(probe.ended - probe.begun)
+            change = known(self._changes, probe.begun, probe.ended)
+            if change is None:
+                self.seen.overlapping += 1
+                return
+            kind = probe.service, probe.held
+            self.seen.judged[kind] = self.seen.judged.get(kind, 0) + 1
+            if probe.accepted is not change.allowed:
+                since = probe.begun - change.answered
+                self.seen.stale.append(Stale(change.allowed, since, probe))
+            elif change.shown == _NEVER:
+                change.shown = probe.ended
+                self.seen.effects.append(probe.ended - change.answered)
+            if probe.held:
+                self._asked[session] = probe.begun
+            self._news.notify_all()
+
+    def await_all(self, held: Sequence[int]) -> None:
+        """Wait until each held session has been asked since the last change was answered."""
+        with self._news:
+            answered = self._changes[-1].answered
+
+            def asked() -> bool:
+                return self._error is not None or all(
+                    self._asked.get(each, -_NEVER) >= answered for each in held
+                )
+
+            if not self._news.wait_for(asked, _SECONDS):
+                raise DeadlinePassed(f"waited {_SECONDS:g} s for the sessions to ask again")
+        if self._error is not None:
+            raise self._error
+
+    def fail(self, error: Exception) -> None:
+        """Let the one who waits know that a session broke."""
+        with self._news:
+            self._error = error
+            self._news.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """One that keeps asking: on one session that it holds open, or on a new one each time."""
+
+    number: int
+    endpoints: Endpoints
+    account: Account
+    watch: Watch
+
+    @property
+    def service(self) -> str:
+        return SERVICES[self.number // 2 % 2]
+
+    @property
+    def held(self) -> bool:
+        return self.number % 2 == 0
+
+    def open(self) -> SmtpConnection:
+        """Open a session and sign in."""
+        connection = SmtpConnection.open(
+            self.service,
+            self.endpoints.service(self.service),
+            context=client_context(self.endpoints.ca_file),
+            emit=_unheard,
+        )
+        signed_in = connection.sign_in(self.account.login, self.account.password)
+        if not signed_in.reply.ok:
+            connection.close()
+            raise ExpectationFailed(f"{self.account.name} cannot sign in: {signed_in.reply}")
+        return connection
+
+    def ask(self, connection: SmtpConnection) -> None:
+        """Ask once, and have the answer judged."""
+        said: list[Event] = []
+        connection.emit_to(said.append)
+        connection.begin(self.account.address)
+        begun = time.monotonic()
+        outcome = connection.recipient(self.account.address)
+        ended = time.monotonic()
+        lines = tuple(f"{each.mark:>3} {each.line}" for each in said if isinstance(each, Wire))
+        self.watch.judge(self.number, Probe(self.service, self.held, begun, ended, outcome, lines))
+        connection.reset()
+
+    def run(self, held: SmtpConnection | None) -> None:
+        """Ask until it is stopped."""
+        try:
+            while not self.watch.stopped.is_set():
+                if held is not None:
+                    self.ask(held)
+                else:
+                    with self.open() as fresh:
+                        self.ask(fresh)
+        except LabctlError as error:
+            self.watch.fail(error)
+
+
+def _unheard(_event: Event) -> None:
+    """Listen to nothing: what comes before a probe is not judged."""
+
+
+def toggle(
+    endpoints: Endpoints,
+    name: str,
+    *,
+    toggles: int,
+    sessions: int,
+    count: Callable[[int, int], None],
+) -> Seen:
+    """Toggle an account's policy so often while it keeps asking in so many sessions, half of them
+    held open all the time, half new for each probe, through both submission services; returns what
+    was seen. Each change waits until every session that is held open has asked since.
+
+    The account may send before, and after it. Raises LabctlError where a server breaks off.
+    """
+    watch = Watch()
+    askers = [
+        _Asker(number, endpoints, endpoints.account(name), watch) for number in range(sessions)
+    ]
+    held = [each.number for each in askers if each.held]
+    with ExitStack() as stack:
+        directory = stack.enter_context(
+            Directory.open(endpoints, endpoints.policy_admin, emit=_unheard)
+        )
+        dn = directory.dn(name)
+        opened = [stack.enter_context(each.open()) if each.held else None for each in askers]
+        stack.callback(directory.set_policy, dn, ENABLE)
+        threads = [
+            threading.Thread(target=asker.run, args=(connection,))
+            for asker, connection in zip(askers, opened, strict=True)
+        ]
+        stack.callback(_end, watch, threads)
+        for thread in threads:
+            thread.start()
+        for number in range(toggles):
+            count(number, toggles)
+            allowed = number % 2 == 1
+            change: PolicyChange = {"send_allowed": "TRUE" if allowed else "FALSE"}
+            watch.begin(allowed=allowed)
+            directory.set_policy(dn, change)
+            watch.answer(directory.answered)
+            watch.await_all(held)
+    return watch.seen
+
+
+def _end(watch: Watch, threads: Sequence[threading.Thread]) -> None:
+    watch.stopped.set()
+    for thread in threads:
+        with suppress(RuntimeError):  # an interrupt came before it was started
+            thread.join()

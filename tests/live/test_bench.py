@@ -1,0 +1,92 @@
+"""Measurements are of labs of their own, which are gone at the end, and find what they look for."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, LiveLab, docker_do, environment
+
+from labctl.bench.postfix import PATIENT, configured
+from labctl.bench.toggling import SERVICES, Seen, toggle
+from labctl.lab.lab import Lab
+from labctl.prove.breaking import write_file
+from labctl.settings import load_settings
+
+
+@pytest.fixture
+def bench(state: Path) -> LiveLab:
+    """Return a lab that does not exist yet, in a slot of its own."""
+    return LiveLab("bench", environment(state, 17))
+
+
+def left_behind() -> str:
+    """Return what there is of the lab of a measurement."""
+    mine = ("-q", "--filter", "label=mail-policy-lab.name=bench")
+    return docker_do("ps", "-a", *mine) + docker_do("volume", "ls", *mine)
+
+
+def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
+    bench: LiveLab, state: Path
+) -> None:
+    """What is printed as JSON is what is kept; it exits with 1 exactly if a limit is missed."""
+    done = bench.ran("bench", "scenario", "--rounds", "1", "-o", "json")
+    data = json.loads(done.out)
+    kept = [path.read_text() for path in state.glob("bench/*-scenario.json")]
+    assert json.loads(done.out) in [json.loads(text) for text in kept]
+    missed = [each["name"] for each in data["figures"] if each["holds"] is False]
+    assert done.code == (1 if missed else 0)
+    waiting = next(each for each in data["figures"] if "waiting" in each["name"])
+    assert 0 < waiting["value"] < data["figures"][0]["value"]
+    assert left_behind() == ""
+
+
+def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
+    """Ctrl-C ends it with 130; its lab, its volumes and its files are gone."""
+    process = bench.start("bench", "scenario", "--rounds", "500")
+    for line in process.stderr or ():
+        if "same story" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert left_behind() == ""
+    assert bench.ran("status").code == 3
+
+
+def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:
+    """Somebody's lab is refused with exit code 2, and goes on."""
+    done = lab.ran("bench", "scenario", "--short")
+    assert done.code == 2
+    assert "would be changed" in done.err
+    lab.run("send", "--from", "alice", "--to", "bob")
+
+
+def toggled(lab: Lab, **values: str) -> Seen:
+    """Toggle Alice's policy while she keeps asking, Postfix having these parameters."""
+    with configured(lab.containers, {**PATIENT, **values}):
+        return toggle(lab.endpoints(), "alice", toggles=20, sessions=4, count=lambda *_: None)
+
+
+def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab) -> None:
+    """Served from a file that was copied once, Alice goes on sending: each such answer is found.
+    Asked of the directory, none is; both services and both kinds of session are judged.
+    """
+    lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
+    well = toggled(lab)
+    assert well.stale == []
+    assert well.toggles == len(well.effects) == 20
+    assert {service for service, _ in well.judged} == set(SERVICES)
+    assert {held for _, held in well.judged} == {True, False}
+    write_file(lab.containers, "postfix", "/etc/postfix/copied", "alice OK\n")
+    broken = toggled(
+        lab,
+        smtpd_client_restrictions="check_sasl_access texthash:/etc/postfix/copied, reject",
+        smtpd_sender_restrictions="reject_sender_login_mismatch",
+    )
+    assert broken.stale
+    assert not any(each.allowed for each in broken.stale)
+    told = broken.stale[0].transcript()
+    assert "directory had said: may not send" in told
+    assert "-> RCPT TO:<alice@truenorth.local>" in told
+    assert "<- 250 2.1.5 Ok" in told

@@ -1,0 +1,144 @@
+"""Figures, results and comparisons: what is kept of a measurement, and how it is told."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labctl.bench.compare import compare
+from labctl.bench.figure import Chart, Figure, percentile, spread_of
+from labctl.bench.measurements import TABLE
+from labctl.bench.plot import draw
+from labctl.bench.result import Result, machine, read, write
+from labctl.bench.table import HEADER, compared_rows, markdown, number, rows
+from labctl.errors import UsageError
+
+FAST = Figure.of("latency", [1.0, 2.0, 3.0, 4.0], "ms", floor=2.5, floor_is="plain", limit=1.5)
+BARS = Chart("rates", "Rates", "1/s", ("a", "b"), {"ours": (1.0, None), "floor": (2.0, 3.0)})
+RESULT = Result("effect", 0.0, 9.5, {"toggles": 4}, {"cores": "2"}, {}, (FAST,), (BARS,))
+
+
+def result(*figures: Figure) -> Result:
+    """Return a result with these figures."""
+    return replace(RESULT, figures=figures)
+
+
+def test_percentiles_are_samples() -> None:
+    """Nearest rank: 99 % of 100 samples do not exceed the 99th, and one sample is all of them."""
+    samples = [float(each) for each in range(100, 0, -1)]
+    assert [percentile(samples, each) for each in (50, 95, 99, 100)] == [50, 95, 99, 100]
+    assert percentile([7.0], 99) == 7
+    assert spread_of([7.0]) == spread_of([0.0, 0.0]) == 0
+    assert spread_of([1.0, 2.0, 2.0, 4.0, 4.0]) == 0.5
+
+
+def test_a_limit_holds_for_the_ratio_where_there_is_a_floor_else_for_the_value() -> None:
+    """Less is better, or more; without a limit nothing is said."""
+    assert (FAST.value, FAST.ratio, FAST.holds) == (2.5, 1.0, True)
+    assert replace(FAST, floor=1.0).holds is False
+    assert replace(FAST, floor=None).holds is False
+    assert replace(FAST, floor=None, limit=2.5).holds is True
+    assert replace(FAST, direction="more").holds is False
+    assert replace(FAST, floor=1.0, direction="more").holds is True
+    assert replace(FAST, limit=None).holds is None
+    assert Figure.one("stale", 0, "", n=10_000, limit=0).holds is True
+    assert Figure.one("stale", 1, "", n=10_000, limit=0).holds is False
+
+
+def test_pairs_are_compared_one_by_one() -> None:
+    """A round in which all was slow moves the ratio as little as any other."""
+    figure = Figure.against("rate", [2.0, 20.0, 3.0], "1/s", floor=[1.0, 10.0, 3.0], floor_is="x")
+    assert (figure.value, figure.ratio, figure.n) == (3.0, 2.0, 3)
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Nothing is lost; the file says the schema, the ratio and whether the limit holds, too."""
+    path = write(RESULT, tmp_path / "bench")
+    assert path.name == "19700101T000000-effect.json"
+    assert read(path) == RESULT
+    data = json.loads(path.read_text())
+    assert data["schema"] == "labctl/v1"
+    assert (data["figures"][0]["ratio"], data["figures"][0]["holds"]) == (1.0, True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "labctl/v1", "bench": "effect"}'])
+def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
+    """The message names the file."""
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"x\.json cannot be used"):
+        read(path)
+
+
+def test_figures_are_compared_by_their_ratio_and_spread() -> None:
+    """What differs by less than both spread is the same; which way is better, the figure says."""
+    after = [
+        replace(FAST, value=2.6),
+        Figure.one("rate", 20, "1/s", direction="more"),
+        Figure.one("time", 3, "s"),
+        Figure.one("stale", 1, ""),
+        Figure.one("only here", 1, ""),
+    ]
+    before = [
+        Figure.one("stale", 0, ""),
+        Figure.one("time", 2, "s"),
+        Figure.one("rate", 10, "1/s", direction="more"),
+        FAST,
+    ]
+    found = {each.after.name: each for each in compare(result(*before), result(*after))}
+    assert {name: each.change for name, each in found.items()} == {
+        "latency": "same",
+        "rate": "better",
+        "time": "worse",
+        "stale": "worse",
+    }
+    assert (found["rate"].ratio, found["rate"].spread, found["stale"].ratio) == (2.0, 0.0, None)
+    assert compared_rows([found["time"]]) == [("time", "2", "3", "s", "1.50", "± 0.00", "worse")]
+
+
+def test_different_measurements_are_not_compared() -> None:
+    """Nor those that share no figure."""
+    with pytest.raises(UsageError, match="different measurements"):
+        compare(RESULT, replace(RESULT, bench="cost"))
+    with pytest.raises(UsageError, match="no figure in common"):
+        compare(RESULT, result(Figure.one("other", 1, "")))
+
+
+def test_a_row_says_whether_the_limit_holds() -> None:
+    """Percentiles are told where there are several samples; the floor says what it is."""
+    assert rows([FAST]) == [
+        ("latency", "2.5", "ms", "4", "4", "4", "4", "2.5 plain", "1.00", "≤ 1.5", "holds")
+    ]
+    missed = Figure.one("rate", 3, "1/s", limit=4, direction="more")
+    assert rows([missed])[0][1:] == ("3", "1/s", "1", "", "", "", "", "", "≥ 4", "MISSED")
+    table = markdown(HEADER, rows([FAST]))
+    assert table.splitlines()[2].startswith("| latency | 2.5 | ms |")
+    assert [number(each) for each in (0.0, 12345.6, 0.01234, 1.0)] == ["0", "12,346", "0.0123", "1"]
+
+
+def test_a_chart_is_drawn_as_png_and_svg_and_always_the_same(tmp_path: Path) -> None:
+    """Bars, stacked bars and lines, gaps among them; the files hold no date."""
+    for kind in ("bars", "stacked", "lines"):
+        chart = replace(BARS, kind=kind)
+        png, svg = draw(chart, tmp_path / kind)
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in svg.read_text()
+        again = draw(chart, tmp_path / "again")
+        assert [each.read_bytes() for each in again] == [png.read_bytes(), svg.read_bytes()]
+
+
+def test_every_measurement_is_described_and_has_a_short_form() -> None:
+    """No two of one name; a short form is not larger, and each option says what it is."""
+    assert len({each.name for each in TABLE}) == len(TABLE)
+    for measurement in TABLE:
+        assert measurement.about
+        assert measurement.options
+        for option in measurement.options:
+            assert 0 <= option.short <= option.full
+            assert option.about.endswith(".")
+
+
+def test_the_machine_is_told() -> None:
+    """Its cores and its load, without which no time means anything."""
+    assert {"system", "processor", "cores", "memory", "load before"} == set(machine())

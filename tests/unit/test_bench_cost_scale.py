@@ -1,0 +1,86 @@
+"""What the measurements of cost and scale are made of, as far as it needs no lab."""
+
+from pathlib import Path
+
+import pytest
+
+from labctl.bench.crowd import Crowd
+from labctl.bench.measurements.cost import HARDENED, NONE, ways
+from labctl.bench.measurements.scale import searches, unindexed
+from labctl.lab.seed import read_seed
+from labctl.settings import Settings
+
+HERE = Path()
+MAIN = """smtpd_client_restrictions = $sending_policy
+sending_policy = check_sasl_access ldap:/etc/postfix/yes.cf,
+    check_sasl_access ldap:/etc/postfix/no.cf
+virtual_alias_maps = regexp:/etc/postfix/x.regexp, ${relayhost?{}:{ldap:/etc/postfix/aliases.cf}}
+smtpd_milters = inet:milter:8891
+"""
+
+
+@pytest.fixture
+def made() -> dict[str, dict[str, str]]:
+    """Return the parameters of each way's main.cf."""
+    return {
+        way: dict(
+            line.split(" = ", 1)
+            for line in text.replace("\n    ", " ").splitlines()
+            if not line.endswith(" = ")
+        )
+        for way, text in ways("smtpd_client_restrictions = usual\n", MAIN).items()
+    }
+
+
+def test_each_way_is_the_lab_s_own_configuration_but_for_the_policy(
+    made: dict[str, dict[str, str]],
+) -> None:
+    """The milter is asked in one of them alone; without a policy who signed in may send."""
+    assert [way for way, each in made.items() if "smtpd_milters" in each] == [
+        "hardened, with the milter"
+    ]
+    assert made[NONE]["smtpd_client_restrictions"] == "permit_sasl_authenticated, reject"
+    assert made[HARDENED]["smtpd_client_restrictions"] == "$sending_policy"
+    assert made["baseline"] == {"smtpd_client_restrictions": "usual"}
+    assert "texthash:" in made["a static texthash map"]["smtpd_client_restrictions"]
+
+
+def test_through_proxy_every_table_of_the_directory_is_asked_so(
+    made: dict[str, dict[str, str]],
+) -> None:
+    """And proxymap is told that it may: it opens no others."""
+    proxied = made["hardened, through proxy"]
+    assert "proxy:ldap:/etc/postfix/yes.cf" in proxied["sending_policy"]
+    assert "{proxy:ldap:/etc/postfix/aliases.cf}" in proxied["virtual_alias_maps"]
+    assert proxied["proxy_read_maps"].split(", ") == [
+        f"proxy:ldap:/etc/postfix/{name}.cf" for name in ("yes", "no", "aliases")
+    ]
+
+
+def test_a_crowd_is_written_as_a_directory_reads_it(tmp_path: Path) -> None:
+    """Each of them once, in the domain and below the base of the lab; one in ten may not send."""
+    settings = Settings(HERE, HERE, domain="x.test", base_dn="dc=x,dc=test")
+    crowd = Crowd.of(settings)
+    crowd.write(tmp_path / "people.ldif", 5, 25, lambda *_: None)
+    entries = read_seed(tmp_path / "people.ldif", settings)
+    assert [each.name for each in entries] == [f"u{number:07d}" for number in range(5, 25)]
+    assert entries[0].dn == "uid=u0000005,ou=users,dc=x,dc=test"
+    assert entries[0].values["userPassword"] == (crowd.hash,)
+    blocked = [each.name for each in entries if each.values["tnMailSendAllowed"] == ("FALSE",)]
+    assert blocked == ["u0000010", "u0000020"]
+    senders = {each.login for each in crowd.senders(24, 25)}
+    assert not senders & {"u0000000", *blocked}
+    assert len(senders) > 20
+    assert len(crowd.senders(24, 4)) == 24
+
+
+def test_the_log_of_slapd_tells_of_searches_and_of_those_without_an_index() -> None:
+    """In slapd's own words."""
+    lines = [
+        '6b08 0x7f conn=1 op=1 SRCH base="ou=users,dc=x" scope=1 deref=0 filter="(sn=x)"',
+        "6b08 0x7f conn=1 op=1 SRCH attr=uid",
+        "6b08 0x7f <= mdb_equality_candidates: (sn) not indexed",
+        "6b08 0x7f <= mdb_substring_candidates: (mail) not indexed",
+    ]
+    assert searches(lines) == 1
+    assert unindexed(lines) == ("sn", "mail")

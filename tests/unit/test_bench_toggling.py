@@ -1,0 +1,89 @@
+"""Which state the directory had at a probe, and which answers are stale."""
+
+import pytest
+
+from labctl.bench.postfix import with_parameters
+from labctl.bench.toggling import Change, Probe, Stale, Watch, known
+from labctl.protocols.smtp import Outcome, Reply, Stage
+
+YES = Change(allowed=True, begun=1.0, answered=2.0)
+NO = Change(allowed=False, begun=5.0, answered=6.0)
+OPEN = Change(allowed=True, begun=9.0)
+
+
+def probe(begun: float, ended: float, code: int, *, held: bool = True) -> Probe:
+    """Return a probe with this answer."""
+    outcome = Outcome(Stage.RCPT, Reply(code, "", "text"))
+    return Probe("submission", held, begun, ended, outcome, (" -> RCPT", "<-  reply"))
+
+
+@pytest.mark.parametrize(
+    ("begun", "ended", "expected"),
+    [
+        (2.0, 4.9, YES),  # from the answer on
+        (1.5, 3.0, None),  # the change had not been answered yet when it began
+        (4.0, 5.0, None),  # a change began meanwhile
+        (4.0, 7.0, None),  # or went on meanwhile from its beginning to its end
+        (5.5, 5.6, None),  # within a change
+        (6.0, 8.9, NO),
+        (8.0, 9.5, None),  # the last one has not been answered
+        (9.5, 9.6, None),
+        (0.0, 0.5, None),  # before anything was known
+    ],
+)
+def test_the_state_at_a_probe_is_known_unless_a_change_overlaps(
+    begun: float, ended: float, expected: Change | None
+) -> None:
+    """Whatever begins by the probe's end and was not answered by its beginning overlaps it."""
+    assert known([YES, NO, OPEN], begun, ended) is expected
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """A watch on an account that may not send since 10; the directory answered at 11."""
+    watch = Watch(now=lambda: 10.0)
+    watch.begin(allowed=False)
+    watch.answer(11.0)
+    return watch
+
+
+def test_an_answer_against_the_directory_is_stale(watch: Watch) -> None:
+    """It is told with what was said; one that overlaps the change, or goes with it, is not."""
+    watch.judge(0, probe(10.5, 11.5, 250))
+    watch.judge(0, probe(11.0, 12.0, 554))
+    assert (watch.seen.stale, watch.seen.overlapping) == ([], 1)
+    watch.judge(0, probe(12.0, 13.0, 250))
+    assert watch.seen.stale == [Stale(allowed=False, seconds=1.0, probe=probe(12.0, 13.0, 250))]
+    told = watch.seen.stale[0].transcript().splitlines()
+    assert "1000.0 ms before the directory had said: may not send" in told[0]
+    assert told[1:] == [" -> RCPT", "<-  reply"]
+    assert watch.seen.judged == {("submission", True): 2}
+
+
+def test_neither_accepted_nor_refused_for_good_counts_against_it(watch: Watch) -> None:
+    """A 450 is no decision of the directory's."""
+    watch.judge(0, probe(12.0, 13.0, 450))
+    assert len(watch.seen.stale) == 1
+
+
+def test_the_effect_is_the_first_decision_that_was_asked_for_after_the_answer(
+    watch: Watch,
+) -> None:
+    """One a change; what was asked before the answer does not count, nor what comes later."""
+    watch.judge(0, probe(10.9, 11.1, 554))
+    watch.judge(1, probe(11.5, 11.75, 554))
+    watch.judge(0, probe(11.2, 12.0, 554))
+    assert watch.seen.effects == [0.75]
+
+
+def test_round_trips_are_those_of_sessions_that_are_held_open(watch: Watch) -> None:
+    """New ones sign in first, and compete."""
+    watch.judge(0, probe(11.0, 11.5, 554))
+    watch.judge(1, probe(11.0, 13.0, 554, held=False))
+    assert watch.seen.trips == [0.5]
+
+
+def test_parameters_replace_those_of_the_file_wherever_they_stand() -> None:
+    """Lines that go on are part of one; a name that begins alike is another."""
+    text = "a = 1\nb = 2,\n    3\nab = 4\nb=5\nc = 6\n"
+    assert with_parameters(text, {"b": "x", "d": ""}) == "a = 1\nab = 4\nc = 6\nb = x\nd = \n"
