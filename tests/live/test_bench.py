@@ -100,7 +100,7 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
     lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
     well = toggled(lab)
     assert well.stale == []
-    assert well.toggles == len(well.effects) == 20
+    assert well.toggles == len(well.effects) == len(well.asked_after) == 20
     assert {service for service, _ in well.judged} == set(SERVICES)
     assert {held for _, held in well.judged} == {True, False}
     write_file(lab.containers, "postfix", "/etc/postfix/copied", "alice OK\n")
