@@ -30,8 +30,11 @@ lint: dev-setup ## check style and types
 prove: setup engine ## break a lab in many ways, and see a scenario notice each (some minutes)
 	@$(LABCTL) prove
 
-bench-quick: dev-setup engine ## measure start, reset, scenario, memory and command start-up
-	@.venv/bin/python benchmarks/quick.py
+bench: dev-setup engine ## take all measurements in short form, and write docs/performance.md anew
+	@.venv/bin/python scripts/performance.py
+
+bench-quick: dev-setup engine ## measure start-up, images, memory, the off-boarding and what the policy costs
+	@for name in footprint scenario cost; do $(LABCTL) -n bench-quick bench $$name --short || failed=1; done; exit $${failed:-0}
 
 reference: dev-setup ## write the scenarios' JSON Schema and reference anew, from the models
 	@.venv/bin/python scripts/reference.py
@@ -49,4 +52,4 @@ dev-setup:
 engine: ## make sure that a Docker Engine answers
 	@scripts/engine
 
-.PHONY: help demo lab-up lab-down lab-reset scenario test lint prove bench-quick reference lock setup dev-setup engine
+.PHONY: help demo lab-up lab-down lab-reset scenario test lint prove bench bench-quick reference lock setup dev-setup engine

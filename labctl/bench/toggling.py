@@ -31,7 +31,8 @@ class Change:
     allowed: bool
     begun: float
     answered: float = _NEVER
-    shown: float = _NEVER  # when the first probe that began after the answer had shown it
+    shown: float = _NEVER  # when a decision first showed it
+    obeyed: float = _NEVER  # when one that was asked for after the answer first did
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,10 @@ class Stale:
 
 @dataclass(slots=True)
 class Seen:
-    """What came of it: how often it was toggled, the probes that were judged, the stale ones,
-    seconds from each answer of the directory to the first decision that shows it, and seconds that
-    each RCPT on a session that was held open took.
+    """What came of it: how often it was toggled, the probes that were judged, the stale ones;
+    seconds from each answer of the directory to the first decision that shows it (0 where one did
+    before), and to the first that was asked for after it; and seconds that each RCPT on a session
+    that was held open took.
     """
 
     toggles: int = 0
@@ -90,6 +92,7 @@ class Seen:
     overlapping: int = 0
     stale: list[Stale] = field(default_factory=list)
     effects: list[float] = field(default_factory=list)
+    asked_after: list[float] = field(default_factory=list)
     trips: list[float] = field(default_factory=list)
 
 
@@ -100,7 +103,8 @@ class Watch:
         self.seen = Seen()
         self._now = now
         self.stopped = threading.Event()
-        self._changes = [Change(allowed=True, begun=-_NEVER, answered=-_NEVER, shown=0.0)]
+        before = Change(allowed=True, begun=-_NEVER, answered=-_NEVER, shown=0.0, obeyed=0.0)
+        self._changes = [before]
         self._asked: dict[int, float] = {}  # since when each held session last knew
         self._news = threading.Condition()
         self._error: Exception | None = None
@@ -114,14 +118,18 @@ class Watch:
     def answer(self, at: float) -> None:
         """Note when the directory had answered the change."""
         with self._news:
-            self._changes[-1].answered = at
+            change = self._changes[-1]
+            change.answered = at
             self.seen.toggles += 1
+            if change.shown != _NEVER:
+                self.seen.effects.append(max(change.shown - at, 0.0))
 
     def judge(self, session: int, probe: Probe) -> None:
         """Hold an answer against what the directory said."""
         with self._news:
             if probe.held:
                 self.seen.trips.append(probe.ended - probe.begun)
+            self._show(probe)
             change = known(self._changes, probe.begun, probe.ended)
             if change is None:
                 self.seen.overlapping += 1
@@ -131,12 +139,22 @@ class Watch:
             if probe.accepted is not change.allowed:
                 since = probe.begun - change.answered
                 self.seen.stale.append(Stale(change.allowed, since, probe))
-            elif change.shown == _NEVER:
-                change.shown = probe.ended
-                self.seen.effects.append(probe.ended - change.answered)
+            elif change.obeyed == _NEVER:
+                change.obeyed = probe.ended
+                self.seen.asked_after.append(probe.ended - change.answered)
             if probe.held:
                 self._asked[session] = probe.begun
             self._news.notify_all()
+
+    def _show(self, probe: Probe) -> None:
+        """Note a decision that shows the last change, whether or not it was asked for during it."""
+        *_, before, last = [self._changes[0], *self._changes]
+        if last.shown != _NEVER or probe.begun < before.answered or probe.ended < last.begun:
+            return
+        if probe.accepted is last.allowed:
+            last.shown = probe.ended
+            if last.answered != _NEVER:
+                self.seen.effects.append(max(probe.ended - last.answered, 0.0))
 
     def await_all(self, held: Sequence[int]) -> None:
         """Wait until each held session has been asked since the last change was answered."""

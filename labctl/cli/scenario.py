@@ -1,7 +1,7 @@
 """The commands about scenarios: scenarios, scenario, check, report."""
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from labctl.cli.keeping import (
 from labctl.cli.output import show
 from labctl.cli.planning import PROBE, OptionalValue, Planning, dry_run_option
 from labctl.cli.presenting import Presenting, Stage, presenting_options
-from labctl.errors import Exit, UsageError
+from labctl.errors import Exit, LabctlError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,11 +150,13 @@ def scenario(
     --endpoints it says first what it will change there, and asks. Exits with 0 only if every
     expectation was met, and no step was skipped by hand.
     """
+    presenting = Presenting(step, pace, record, big)
+    presenting.check(output)
+    if not endpoints_file and dry_run is None:
+        _open_shells(app)
     from labctl.scenario.loader import load_all
     from labctl.scenario.session import new_run_id
 
-    presenting = Presenting(step, pace, record, big)
-    presenting.check(output)
     transcripts: list[Path] = []
     with (
         reserved(report, REPORTS) as reports,
@@ -181,6 +183,14 @@ def scenario(
                 if code == Exit.INTERRUPTED:
                     break
             return code
+
+
+def _open_shells(app: App) -> None:
+    """Let the shells that a run needs start while libraries are imported, which takes as long. What
+    there is to say of a lab that is not up is said when it is asked for.
+    """
+    with suppress(LabctlError):
+        app.lab.containers.open("postfix", "dovecot")
 
 
 def _prepare(app: App, scenarios: "list[Scenario]", endpoints: "Endpoints", *, yes: bool) -> None:
@@ -252,9 +262,7 @@ class _Run:
         return stack.enter_context(self.presenting.stage(self.verbose))
 
     def _containers(self) -> "Containers":
-        containers = self.app.lab.containers
-        containers.open("postfix", "dovecot")
-        return containers
+        return self.app.lab.containers
 
 
 @click.command()

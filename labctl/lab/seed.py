@@ -95,7 +95,7 @@ def converge(
     An `up` leaves policy attributes and people it does not know as they are, since those may be
     somebody's work; a `reset` puts these back, too, and removes whoever is not in the seed.
     """
-    present = {entry.first("uid"): entry for entry in directory.people()}
+    present = {entry.first("uid"): entry for entry in _present(directory, seed, reset=reset)}
     kept = set() if reset else {directory.attributes.send_allowed, directory.attributes.status}
     added = corrected = removed = 0
     for wanted in seed:
@@ -112,6 +112,15 @@ def converge(
             directory.delete(entry.dn)
             removed += 1
     return Converged(added, corrected, removed)
+
+
+def _present(directory: Directory, seed: Sequence[SeedEntry], *, reset: bool) -> list[Entry]:
+    """Return who is there: all people for a `reset`, those of the seed for an `up`, which leaves
+    the others alone, and there may be a million of them.
+    """
+    if reset:
+        return directory.people()
+    return [entry for each in seed if (entry := directory.read(each.dn)) is not None]
 
 
 def _differing(

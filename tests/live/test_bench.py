@@ -41,6 +41,31 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
     assert left_behind() == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "exact"),
+    [
+        (("cost", "--messages", "16", "--rounds", "1", "--widths", "1"), {}),
+        (("scale", "--accounts", "20"), {"lookups without an index, 20 accounts": 0}),
+        (("labs", "--labs", "2"), {"doors of another lab that open, 2 labs": 0}),
+        (("memory", "--steps", "1000", "--megabytes", "1"), {"memory after 1,000 steps": None}),
+        (("start", "--rounds", "1", "--builds", "0"), {}),
+        (("footprint", "--rounds", "1"), {}),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else "",
+)
+def test_each_measurement_can_be_taken(
+    bench: LiveLab, arguments: tuple[str, ...], exact: dict[str, float | None]
+) -> None:
+    """As small as can be: there are figures, those that are counted are exact, nothing is left."""
+    done = bench.ran("bench", *arguments, "-o", "json")
+    assert done.code in {0, 1}, done.err
+    found = {each["name"]: each["value"] for each in json.loads(done.out)["figures"]}
+    assert found
+    for name, value in exact.items():
+        assert found[name] == value or (value is None and found[name] > 0)
+    assert left_behind() == ""
+
+
 def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
     """Ctrl-C ends it with 130; its lab, its volumes and its files are gone."""
     process = bench.start("bench", "scenario", "--rounds", "500")
@@ -75,7 +100,7 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
     lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
     well = toggled(lab)
     assert well.stale == []
-    assert well.toggles == len(well.effects) == 20
+    assert well.toggles == len(well.effects) == len(well.asked_after) == 20
     assert {service for service, _ in well.judged} == set(SERVICES)
     assert {held for _, held in well.judged} == {True, False}
     write_file(lab.containers, "postfix", "/etc/postfix/copied", "alice OK\n")

@@ -66,14 +66,39 @@ def test_neither_accepted_nor_refused_for_good_counts_against_it(watch: Watch) -
     assert len(watch.seen.stale) == 1
 
 
-def test_the_effect_is_the_first_decision_that_was_asked_for_after_the_answer(
+def test_the_first_decision_that_shows_a_change_tells_how_soon_it_took_effect(
     watch: Watch,
 ) -> None:
-    """One a change; what was asked before the answer does not count, nor what comes later."""
-    watch.judge(0, probe(10.9, 11.1, 554))
+    """One a change, also where it was asked for before the directory answered; and apart from it
+    the first that was asked for after the answer.
+    """
+    watch.judge(0, probe(10.2, 11.1, 250))
+    watch.judge(0, probe(10.9, 11.25, 554))
     watch.judge(1, probe(11.5, 11.75, 554))
     watch.judge(0, probe(11.2, 12.0, 554))
-    assert watch.seen.effects == [0.75]
+    assert (watch.seen.effects, watch.seen.asked_after) == ([0.25], [0.75])
+
+
+def test_a_decision_that_shows_a_change_before_its_answer_took_no_time() -> None:
+    """The directory has changed by then, and has not said so yet."""
+    watch = Watch(now=lambda: 10.0)
+    watch.begin(allowed=False)
+    watch.judge(0, probe(10.1, 10.5, 554))
+    assert watch.seen.effects == []
+    watch.answer(11.0)
+    assert watch.seen.effects == [0.0]
+
+
+def test_what_was_asked_for_during_the_change_before_shows_nothing() -> None:
+    """It may have seen the state before that one, which is the same as the last."""
+    moments = iter([10.0, 20.0])
+    watch = Watch(now=lambda: next(moments))
+    watch.begin(allowed=False)
+    watch.answer(11.0)
+    watch.begin(allowed=True)
+    watch.answer(21.0)
+    watch.judge(0, probe(10.5, 22.0, 250))
+    assert watch.seen.effects == []
 
 
 def test_round_trips_are_those_of_sessions_that_are_held_open(watch: Watch) -> None:

@@ -80,11 +80,12 @@ def _figures(profile: str, plain: Sequence[float], seen: Seen) -> Yielded:
         name = f"stale decisions, {profile}, {service}, {session}"
         yield Figure.one(name, len(found), "probes", n=judged, limit=0)
     yield Figure.one(f"toggles, {profile}", seen.toggles, "", n=seen.toggles)
-    trip = [1000 * each for each in plain]
-    effects = [1000 * each for each in seen.effects]
+    trip, effects, after = (
+        [1000 * each for each in samples] for samples in (plain, seen.effects, seen.asked_after)
+    )
     floor = percentile(trip, 50)
-    for percent, limit in ((50, _MEDIAN_LIMIT), (99, _LATE_LIMIT)):
-        if effects:
+    if effects and after:
+        for percent, limit in ((50, _MEDIAN_LIMIT), (99, _LATE_LIMIT)):
             yield Figure.of(
                 f"until it shows, p{percent}, {profile}",
                 effects,
@@ -94,6 +95,21 @@ def _figures(profile: str, plain: Sequence[float], seen: Seen) -> Yielded:
                 floor_is="plain RCPT",
                 limit=limit,
             )
+        yield Figure.of(
+            f"until it shows, p99 against p99, {profile}",
+            effects,
+            "ms",
+            percent=99,
+            floor=percentile(trip, 99),
+            floor_is="plain RCPT, p99",
+        )
+        yield Figure.of(
+            f"asked for after the change, until it shows, {profile}",
+            after,
+            "ms",
+            floor=floor,
+            floor_is="plain RCPT",
+        )
     asked = [1000 * each for each in seen.trips]
     yield Figure.of(f"RCPT, {profile}", asked, "ms", floor=floor, floor_is="plain RCPT")
     yield Figure.of(f"plain RCPT, {profile}", trip, "ms")
@@ -105,7 +121,7 @@ EFFECT = Measurement(
 
     On each profile, through both submission services, in sessions held open and in new ones:
     whether any answer went against what the directory said at its RCPT, and how long it took from
-    the directory's answer to the first decision, asked for after it, that shows the change.""",
+    the directory's answer to the first decision that shows the change.""",
     (
         Option("toggles", "How often the attribute changes, on each profile.", 10_000, 500),
         Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8),

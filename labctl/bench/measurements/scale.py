@@ -14,20 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from labctl.bench.asking import decisions, send, signed_in
 from labctl.bench.command import ran
 from labctl.bench.crowd import Crowd
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.usage import usage
-from labctl.endpoints import Account, Endpoints
 from labctl.errors import ExpectationFailed, LabNotReady
-from labctl.events import Event
 from labctl.lab.bulk import load, slapadd
 from labctl.lab.lab import Lab
 from labctl.lab.people import read_people
 from labctl.protocols.poll import poll
-from labctl.protocols.smtp import Envelope, SmtpConnection
-from labctl.protocols.tls import client_context
 
 _SIZES = (10, 1_000, 100_000, 1_000_000)
 _OF_SMALL = 1.25  # times the decision's latency at ten accounts
@@ -149,7 +146,7 @@ def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> 
         bench.progress.count(turn, _TURNS)
         for samples, (lab, people) in zip((this.beside, this.decisions), crowded, strict=True):
             sender = crowd.senders(_TURNS, people)[turn]
-            samples.extend(_decisions(lab.endpoints(), sender))
+            samples.extend(decisions(lab.endpoints(), sender, _PROBES))
     grown, _ = crowded[1]
     this.unindexed = unindexed(grown.containers.log_lines("openldap", since))
     this.lookups = _lookups(grown)
@@ -158,31 +155,14 @@ def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> 
     this.database = int(kilobytes.split()[0]) * 1024 / 1e6
 
 
-def _decisions(endpoints: Endpoints, sender: Account) -> list[float]:
-    """Return how long each RCPT of an account takes, in milliseconds; all must be accepted."""
-    took: list[float] = []
-    with _signed_in(endpoints, sender) as connection:
-        for _ in range(_PROBES):
-            connection.begin(sender.address)
-            begun = time.perf_counter()
-            outcome = connection.recipient(sender.address)
-            took.append(1000 * (time.perf_counter() - begun))
-            if not outcome.reply.ok:
-                raise ExpectationFailed(f"{sender.login} may send, but is told {outcome}")
-            connection.reset()
-    return took
-
-
 def _lookups(lab: Lab) -> float:
     """Return how many searches a message takes from MAIL to its delivery, the sign-in left out."""
     endpoints = lab.endpoints()
     alice, bob = endpoints.account("alice"), endpoints.account("bob")
-    with _signed_in(endpoints, alice) as connection:
+    with signed_in(endpoints, alice) as connection:
         since = time.time()
         for _ in range(_MESSAGES):
-            content = f"From: {alice.address}\r\nSubject: Lookups\r\n\r\nHello.\r\n".encode()
-            if not connection.submit(Envelope(alice.address, (bob.address,)), content).accepted:
-                raise ExpectationFailed("a message of Alice's was not accepted")
+            send(connection, alice, bob)
         poll(
             lambda: None if lab.containers.queue() else True,
             what="the queue to be empty",
@@ -190,24 +170,6 @@ def _lookups(lab: Lab) -> float:
         )
         lines = lab.containers.log_lines("openldap", since)
     return searches(lines) / _MESSAGES
-
-
-def _signed_in(endpoints: Endpoints, account: Account) -> SmtpConnection:
-    connection = SmtpConnection.open(
-        "submission",
-        endpoints.service("submission"),
-        context=client_context(endpoints.ca_file),
-        emit=_unheard,
-    )
-    outcome = connection.sign_in(account.login, account.password)
-    if not outcome.reply.ok:
-        connection.close()
-        raise ExpectationFailed(f"{account.login} cannot sign in: {outcome.reply}")
-    return connection
-
-
-def _unheard(_event: Event) -> None:
-    """Listen to nothing."""
 
 
 def _require_detection(lab: Lab) -> None:

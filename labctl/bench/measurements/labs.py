@@ -1,0 +1,167 @@
+"""Many labs side by side: what each takes, how quick it stays, and that none reaches another."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+
+from labctl.bench.asking import decisions, send, signed_in
+from labctl.bench.figure import Chart, Figure
+from labctl.bench.measurement import Bench, Measurement, Option, Yielded
+from labctl.bench.usage import usage
+from labctl.errors import LabctlError, LabNotReady
+from labctl.lab.lab import Lab
+
+_SIZES = (1, 5, 10, 20, 30)
+_IDLE = 40.0  # MB of memory that an idle lab may take
+_PAUSE = 0.5  # seconds between two messages of each of the others
+_PROBES = 25
+_DOORS = (("openldap", 389), ("postfix", 25), ("postfix", 587), ("dovecot", 24), ("milter", 8891))
+# Knocks at all at once; prints those that open.
+_KNOCK = (
+    'for door; do (timeout 2 bash -c "exec 3<>/dev/tcp/$door" 2>/dev/null && echo "$door") & done;'
+    " wait"
+)
+
+
+@dataclass(slots=True)
+class Side:
+    """What was measured of so many labs side by side."""
+
+    labs: int
+    starts: list[float]
+    memory: list[float] = field(default_factory=list)
+    decisions: list[float] = field(default_factory=list)
+    opened: list[str] = field(default_factory=list)
+    knocked: int = 0
+
+
+def _measure(bench: Bench) -> Yielded:
+    sides: list[Side] = []
+    labs: list[Lab] = []
+    starts: list[float] = []
+    most = bench.size["labs"]
+    with ExitStack() as stack:
+        for number in range(most):
+            bench.progress.step(f"lab {number + 1} of {most}")
+            begun = time.perf_counter()
+            labs.append(stack.enter_context(bench.lab(number=number)))
+            starts.append(time.perf_counter() - begun)
+            if number + 1 == most or number + 1 in _SIZES:
+                bench.progress.step(f"{number + 1} side by side")
+                sides.append(_side(labs, starts))
+                starts = []
+    yield from _figures(sides)
+
+
+def _side(labs: Sequence[Lab], starts: list[float]) -> Side:
+    side = Side(len(labs), starts)
+    for lab in labs:
+        side.memory.append(sum(each.memory for each in usage(lab).values()))
+    for lab in labs:
+        with _sending([other for other in labs if other is not lab]):
+            endpoints = lab.endpoints()
+            side.decisions += decisions(endpoints, endpoints.account("bob"), _PROBES)
+    for place, lab in enumerate(labs):
+        other = labs[(place + 1) % len(labs)]
+        if other is not lab:
+            side.opened += _opened(lab, other)
+            side.knocked += len(_DOORS) + 1
+    return side
+
+
+@contextmanager
+def _sending(labs: Sequence[Lab]) -> Iterator[None]:
+    """Let Alice send now and then in each of these labs meanwhile."""
+    stopped = threading.Event()
+    errors: list[LabctlError] = []
+
+    def keep_sending(lab: Lab) -> None:
+        endpoints = lab.endpoints()
+        alice, bob = endpoints.account("alice"), endpoints.account("bob")
+        try:
+            with signed_in(endpoints, alice) as connection:
+                while not stopped.wait(_PAUSE):
+                    send(connection, alice, bob)
+        except LabctlError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=keep_sending, args=(lab,)) for lab in labs]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _opened(lab: Lab, other: Lab) -> list[str]:
+    """Return the doors of another lab that open to one; its own must open, or nothing is known."""
+    own, foreign = _addresses(lab), _addresses(other)
+    doors = [f"{foreign[service]}/{port}" for service, port in _DOORS]
+    doors.append(f"{_gateway(lab)}/{other.endpoints().service('submission').port}")
+    mine = f"{own['openldap']}/389"
+    opened = lab.containers.execute("postfix", ["bash", "-c", _KNOCK, "knock", mine, *doors])
+    found = opened.split()
+    if mine not in found:
+        raise LabNotReady(f"the lab {lab.name!r} cannot reach its own directory")
+    return [door for door in found if door != mine]
+
+
+def _addresses(lab: Lab) -> Mapping[str, str]:
+    return {service: _network(lab, service)["IPAddress"] for service, _ in _DOORS}
+
+
+def _gateway(lab: Lab) -> str:
+    return _network(lab, "postfix")["Gateway"]
+
+
+def _network(lab: Lab, service: str) -> Mapping[str, str]:
+    name = lab.containers.container_name(service)
+    networks = lab.engine.client.api.inspect_container(name)["NetworkSettings"]["Networks"]
+    found: Mapping[str, str] = next(iter(networks.values()))
+    return found
+
+
+def _figures(sides: Sequence[Side]) -> Yielded:
+    alone = median(sides[0].decisions)
+    for side in sides:
+        labs = f"{side.labs} lab{'s' if side.labs > 1 else ''}"
+        yield Figure.of(f"memory of each idle lab, {labs}", side.memory, "MB", limit=_IDLE)
+        yield Figure.of(f"start of the last, {labs}", side.starts, "s")
+        floor, floor_is = (alone, "alone") if side is not sides[0] else (None, "")
+        yield Figure.of(
+            f"decision at RCPT while the others send, {labs}",
+            side.decisions,
+            "ms",
+            floor=floor,
+            floor_is=floor_is,
+        )
+        if side.knocked:
+            name = f"doors of another lab that open, {labs}"
+            yield Figure.one(name, len(side.opened), "", n=side.knocked, limit=0)
+    yield Chart(
+        "labs",
+        "Labs side by side: memory of each",
+        "MB",
+        tuple(str(side.labs) for side in sides),
+        {"memory of each idle lab": tuple(median(side.memory) for side in sides)},
+        "lines",
+    )
+
+
+LABS = Measurement(
+    "labs",
+    """Bring up many labs side by side, and see what each takes.
+
+    Memory and start of each, how long RCPT takes in each while the others send twice a second, and
+    whether any reaches another's servers, directly or through this host.""",
+    (Option("labs", "How many there are at the end.", 30, 4),),
+    _measure,
+)

@@ -1,0 +1,106 @@
+"""Takes every measurement in its short form, and writes docs/performance.md with what was found.
+
+Usage: performance.py [--full] [--keep] [MEASUREMENT]...
+
+With names, only those are taken anew; with --keep none is. What is shown is what benchmarks/results
+holds; the plots beside it are drawn from it. Exits with 1 if one that was taken misses a limit.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from labctl.bench.measurements import TABLE
+from labctl.bench.plot import draw
+from labctl.bench.result import Result, read
+from labctl.bench.table import HEADER, markdown, rows
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+PLOTS = ROOT / "docs" / "performance"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+
+def take(name: str, *, full: bool) -> None:
+    """Take a measurement, and keep its result; one that cannot be taken leaves the last one."""
+    labctl = str(Path(sys.executable).parent / "labctl")
+    command = [labctl, "-n", "bench", "bench", name, "-o", "json", *([] if full else ["--short"])]
+    sys.stderr.write(f"measuring {name}\n")
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode not in {0, 1} or not done.stdout:
+        sys.exit(done.returncode or 1)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_bytes(done.stdout)
+
+
+def kept() -> Iterator[Result]:
+    """Yield what is kept, in the order of the table."""
+    for measurement in TABLE:
+        path = RESULTS / f"{measurement.name}.json"
+        if path.is_file():
+            yield read(path)
+
+
+def section(result: Result) -> str:
+    """Return what the page says of one measurement."""
+    about = next(each.about for each in TABLE if each.name == result.bench)
+    size = ", ".join(f"{name} {value:,}" for name, value in result.size.items())
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(result.began))
+    lines = [f"### {result.bench}", "", *(line.strip() for line in about.splitlines()), ""]
+    lines += [
+        f"`labctl bench {result.bench}`: {size}; {when}, {result.seconds:.0f} s, "
+        f"load before it {result.machine['load before']}.",
+        "",
+    ]
+    lines += [markdown(HEADER, rows(result.figures)), ""]
+    for chart in result.charts:
+        draw(chart, PLOTS / chart.name)
+        lines += [f"![{chart.title}](performance/{chart.name}.svg)", ""]
+    return "\n".join(lines)
+
+
+def summary(results: list[Result]) -> str:
+    """Return which limits hold and which are missed, and where that was measured."""
+    judged = [each for result in results for each in result.figures if each.holds is not None]
+    missed = [each for each in judged if not each.holds]
+    machine, versions = results[-1].machine, results[-1].versions
+    wanted = ("python", "docker", "compose")
+    told = ", ".join(f"{name} {versions[name]}" for name in wanted if name in versions)
+    where = [
+        f"{machine['system']}, {machine['cores']} cores ({machine['processor']}), "
+        f"{machine['memory']}; {told}.",
+        "",
+        f"{len(judged) - len(missed)} of {len(judged)} limits hold.",
+    ]
+    if missed:
+        where += ["These are missed:", "", markdown(HEADER, rows(missed))]
+    return "\n".join([*where, ""])
+
+
+def main() -> None:
+    """Measure what is asked for, and write the page."""
+    options = {each for each in sys.argv[1:] if each.startswith("--")}
+    names = [each for each in sys.argv[1:] if not each.startswith("--")]
+    known = [each.name for each in TABLE]
+    if wrong := [*(set(names) - set(known)), *(options - {"--full", "--keep"})]:
+        sys.exit(f"{', '.join(wrong)}: use --full, --keep or some of {', '.join(known)}")
+    taken = [] if "--keep" in options else names or known
+    for name in taken:
+        take(name, full="--full" in options)
+    results = list(kept())
+    if not results:
+        sys.exit(f"nothing is kept in {RESULTS}")
+    page = PAGE.read_text(encoding="utf-8")
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    measured = "\n".join([summary(results), *(section(each) for each in results)])
+    PAGE.write_text(f"{head}{BEGIN}\n{measured}\n{END}{tail}", encoding="utf-8")
+    sys.stderr.write(f"wrote {PAGE}\n")
+    sys.exit(any(each.missed for each in results if each.bench in taken))
+
+
+if __name__ == "__main__":
+    main()
