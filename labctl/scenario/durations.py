@@ -12,6 +12,7 @@ UNTIL = "until when it is waited for; without it `LAB_WAIT_SECONDS`, ten seconds
 RETRIED = "a temporary refusal (4xx) is tried again until then; without it there is one attempt"
 
 _FORM = re.compile(r"(?=.*[1-9])([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s)")
+_BOUNDS = f"above 0 and at most {LONGEST:g} s"
 _UNITS = {"ms": 1000, "s": 1}
 
 
@@ -22,9 +23,9 @@ def seconds_of(value: object) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     else:
-        raise ValueError("a duration is `500ms`, `2s`, or a number of seconds")
+        raise ValueError(f"a duration is `500ms`, `2s`, or a number of seconds; {_BOUNDS}")
     if not 0 < seconds <= LONGEST:  # NaN neither
-        raise ValueError(f"a duration is above 0 and at most {LONGEST:g} s")
+        raise ValueError(f"a duration is {_BOUNDS}")
     return seconds
 
 
