@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "stack",
     "endpoints": "stack",
     "logs": "stack",
+    "heal": "stack",
     "user": "user",
     "send": "mail",
     "inbox": "mail",
@@ -42,6 +43,8 @@ COMMANDS: Mapping[str, str] = {
     "bench": "bench",
     "completion": "host",
 }
+
+_MENDING = ("heal", "up", "down")  # they need not be told
 
 
 class _LateGroup(click.Group):
@@ -74,6 +77,8 @@ def cli(ctx: click.Context, name: str) -> None:
     130 interrupted.
     """
     ctx.obj = App(ROOT, dict(os.environ), name)
+    if ctx.invoked_subcommand not in _MENDING:
+        ctx.obj.tell_what_is_broken()
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -73,6 +73,21 @@ def reset(app: App, *, verbose: bool) -> None:
 
 
 @click.command()
+@pass_app
+def heal(app: App) -> None:
+    """Mend what a scenario has broken on purpose and, killed, could not mend itself.
+
+    Every scenario mends its faults at its end; after one that was killed each command says what is
+    broken still. What is well, or is being broken by a command that runs, is left alone.
+    """
+    found = app.lab.heal()
+    for service, kinds in found.items():
+        click.echo(f"{service} is well again (it was broken: {', '.join(kinds)}).", err=True)
+    if not found:
+        click.echo("Nothing was left broken.", err=True)
+
+
+@click.command()
 @output_option
 @pass_app
 def status(app: App, *, output: str) -> int:

@@ -5,9 +5,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labctl.errors import LabNotReady
+from labctl.errors import HostCannot, LabNotReady
+from labctl.lab.broken import Broken
 from labctl.lab.engine import Engine
 from labctl.lab.faults import Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
@@ -40,14 +42,25 @@ class ServiceState:
 class LabContainers:
     """The containers of one Compose project."""
 
-    def __init__(self, engine: Engine, project: str) -> None:
+    def __init__(self, engine: Engine, project: str, broken: Broken | None = None) -> None:
         self._engine = engine
         self._project = project
+        self.broken = broken or Broken()
         self._shells: dict[str, Shell] = {}
 
     def container_name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
         return f"{self._project}-{service}-1"
+
+    @property
+    def network(self) -> str:
+        """The name of the lab's network."""
+        return f"{self._project}_lab"
+
+    @cached_property
+    def helper(self) -> str:
+        """The image in which what a fault needs is run beside a server: it has `tc`."""
+        return str(self._container("milter").attrs["Config"]["Image"])
 
     def open(self, *services: str) -> None:
         """Open shells in these containers, so that the first command there need not wait."""
@@ -189,10 +202,16 @@ class LabContainers:
         return None
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, Dovecot
-        remember sign-ins, or Postfix only warn.
+        """Break a server, as the step `fault` says; on the disk there stands that it is broken
+        before it is. Raises HostCannot where this host lacks what that takes.
         """
-        inflict(self, self._container(service), service, kind)
+        container = self._container(service)
+        self.broken.note(service, kind)
+        try:
+            inflict(self, container, service, kind)
+        except HostCannot:
+            self.broken.forget(service, kind)
+            raise
 
     def flush(self) -> None:
         """Let Dovecot forget the sign-ins that it remembers."""
@@ -201,6 +220,7 @@ class LabContainers:
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
         mend(self, self._container(service), service, seconds)
+        self.broken.forget(service)
 
     def queue(self) -> Mapping[str, str]:
         """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
@@ -231,11 +251,12 @@ class LabContainers:
 
     def to_inflict(self, service: str, kind: Kind) -> str:
         """Return the command that does by hand what `inflict` does."""
-        return shlex.join(by_hand(self.container_name(service), kind))
+        return shlex.join(by_hand(self, service, kind))
 
     def to_mend(self, service: str) -> str:
-        """Return the command that does by hand what `mend` would do now."""
-        return shlex.join(mended_by_hand(self._container(service), service))
+        """Return the commands that do by hand what `mend` would do now."""
+        commands = mended_by_hand(self, self._container(service), service)
+        return " && ".join(map(shlex.join, commands))
 
 
 def _waiting(row: Mapping[str, Any]) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labctl.endpoints import Endpoints, Login, Secret
 from labctl.errors import LabNotReady
+from labctl.lab.broken import Broken, Kinds, forget_left, left
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.lab.images import SERVICES as SERVERS
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 PASSWORDS = ("directory-admin", "policy-admin", "postfix", "dovecot")
 CERTIFIED = ("openldap", "postfix", "dovecot")
+_HEAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Lab:
     @cached_property
     def containers(self) -> LabContainers:
         """The containers of the project."""
-        return LabContainers(self.engine, self.project.name)
+        return LabContainers(self.engine, self.project.name, Broken(self.files.broken))
 
     def endpoints(self) -> Endpoints:
         """Return where this lab is reached, and as whom; raises LabNotReady if it never came up."""
@@ -100,6 +103,8 @@ class Lab:
             certificates = self._ensure_secrets()
             images = ensure_images(self.engine, self.settings.root, progress)
             self.project.write_env(images)
+            with suppress(LabNotReady):  # a server that is not there is made anew
+                self._heal()
             progress.step(f"starting {', '.join(SERVERS)}")
             self.project.up()
             converged = self._bring_to_seed(progress, reset=False)
@@ -128,10 +133,29 @@ class Lab:
                 task.result()
             return Came(converged)
 
+    def heal(self) -> Kinds:
+        """Mend what a process that is gone has left broken, see each server's own check pass, and
+        return what it was, by service.
+
+        Raises LabNotReady where there is no such server, DeadlinePassed where one stays away.
+        """
+        self.files.require()
+        with self.files.locked("labctl heal"):
+            return self._heal()
+
+    def _heal(self) -> Kinds:
+        found = left(self.files.broken)
+        self.containers.broken.take_over(found)
+        for service in found:
+            self.containers.mend(service, _HEAL_SECONDS)
+        forget_left(self.files.broken)
+        return found
+
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""
         with self.files.locked("labctl down"):
             self.project.down(volumes=volumes)
+            forget_left(self.files.broken)
             if volumes:
                 self.files.remove()
 

@@ -65,6 +65,11 @@ class LabFiles:
         return self.directory / "compose.env"
 
     @property
+    def broken(self) -> Path:
+        """What is broken on purpose, as labctl.lab.broken notes it."""
+        return self.directory / "broken"
+
+    @property
     def _record(self) -> Path:
         return self.directory / "lab.json"
 
