@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from labctl.endpoints import Attributes
 from labctl.errors import UsageError
 
@@ -91,8 +89,12 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
 def dotenv(root: Path) -> dict[str, str]:
     """Return the variables of `.env` below `root`; raises UsageError if it cannot be read."""
     path = root / ".env"
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
     try:
-        found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+        found = dotenv_values(path, interpolate=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
     return {name: value for name, value in found.items() if value is not None}

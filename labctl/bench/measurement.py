@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from labctl.bench.figure import Chart, Figure
+from labctl.errors import UsageError
 from labctl.lab.lab import Lab
 from labctl.lab.own import own_lab
-from labctl.settings import Settings
+from labctl.settings import MAX_SLOT, Settings
 
 
 class Progress(Protocol):
@@ -30,12 +31,13 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A whole number that sizes a measurement: usually, and in its short form."""
+    """A whole number that sizes a measurement: usually, in its short form, and at least."""
 
     name: str
     about: str
     full: int
     short: int
+    least: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Bench:
         Compose file beside ours.
         """
         slot = self.settings.slot
+        if slot is not None and slot + number > MAX_SLOT:
+            raise UsageError(
+                f"there is no slot {slot + number} for lab {number + 1}",
+                f"The last is {MAX_SLOT}: set LAB_SLOT to a lower one, or to none.",
+            )
         settings = replace(
             self.settings,
             policy=policy,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg")
 _SIZE = (7.0, 3.6)  # inches
 _DPI = 110
+_LEGEND = 110  # letters that fit below, side by side
 # Files do not say when they were written: the same figures are the same files.
 _NO_DATE: Mapping[str, Mapping[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
 
@@ -43,7 +44,8 @@ def draw(chart: Chart, stem: Path) -> list[Path]:
         axes.set_ylabel(chart.unit)
         _fill(axes, chart)
         if len(chart.series) > 1:
-            sheet.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+            columns = max(_LEGEND // (max(map(len, chart.series)) + 6), 1)
+            sheet.legend(loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         stem.parent.mkdir(parents=True, exist_ok=True)
         paths = [stem.with_name(stem.name + ending) for ending in ENDINGS]

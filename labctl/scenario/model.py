@@ -29,7 +29,7 @@ _REPLY = re.compile(r"[2-5][0-9]{2}(?: [245]\.[0-9]{1,3}\.[0-9]{1,3})?")
 class Strict(BaseModel):
     """Base of all models here: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _reply(value: str) -> str:

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, LiveLab, docker_do, environment
+from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.postfix import PATIENT, configured
 from labctl.bench.toggling import SERVICES, Seen, toggle
@@ -20,10 +20,13 @@ def bench(state: Path) -> LiveLab:
     return LiveLab("bench", environment(state, 17))
 
 
-def left_behind() -> str:
-    """Return what there is of the lab of a measurement."""
-    mine = ("-q", "--filter", "label=mail-policy-lab.name=bench")
-    return docker_do("ps", "-a", *mine) + docker_do("volume", "ls", *mine)
+def left_behind() -> list[str]:
+    """Return what there is of labs of a measurement, and of what stands beside them."""
+    named = docker_do("ps", "-a", "--format", "{{.Names}}").split()
+    named += docker_do("volume", "ls", "--format", "{{.Name}}").split()
+    named += docker_do("network", "ls", "--format", "{{.Name}}").split()
+    mine = tuple(f"mail-policy-lab-{FIRST_SLOT + slot}" for slot in (17, 18))
+    return [name for name in named if name.startswith(mine)]
 
 
 def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
@@ -38,7 +41,7 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
     assert done.code == (1 if missed else 0)
     waiting = next(each for each in data["figures"] if "waiting" in each["name"])
     assert 0 < waiting["value"] < data["figures"][0]["value"]
-    assert left_behind() == ""
+    assert left_behind() == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +66,7 @@ def test_each_measurement_can_be_taken(
     assert found
     for name, value in exact.items():
         assert found[name] == value or (value is None and found[name] > 0)
-    assert left_behind() == ""
+    assert left_behind() == []
 
 
 def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
@@ -75,7 +78,7 @@ def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
             break
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
-    assert left_behind() == ""
+    assert left_behind() == []
     assert bench.ran("status").code == 3
 
 

@@ -135,7 +135,7 @@ def test_every_measurement_is_described_and_has_a_short_form() -> None:
         assert measurement.about
         assert measurement.options
         for option in measurement.options:
-            assert 0 <= option.short <= option.full
+            assert 0 <= option.least <= option.short <= option.full
             assert option.about.endswith(".")
 
 

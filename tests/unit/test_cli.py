@@ -95,6 +95,7 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
         (["evidence", "verify", "README.md"], 2, "no evidence bundle"),
         (["bench", "speed"], 2, "No such command 'speed'"),
         (["bench", "scenario", "--rounds", "0"], 2, "--rounds"),
+        (["bench", "scale", "--accounts", "9"], 2, "x>=10"),
         (["bench", "compare", "README.md"], 2, "Missing argument"),
         (["bench", "compare", "README.md", "README.md"], 2, "README.md cannot be used"),
         (["completion", "tcsh"], 2, "tcsh"),

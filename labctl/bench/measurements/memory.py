@@ -123,7 +123,7 @@ MEMORY = Measurement(
     Memory after all steps against that after the first thousand, and what it takes to render a
     transcript as JUnit and HTML against its size: below 1, it is not held whole.""",
     (
-        Option("steps", "How many steps are run.", 100_000, 3_000),
+        Option("steps", "How many steps are run.", 100_000, 3_000, _RUN),
         Option("megabytes", "How large the transcript is.", 1_000, 20),
     ),
     _measure,

@@ -228,6 +228,6 @@ SCALE = Measurement(
     With 10, 1,000, 100,000 and 1,000,000 accounts: how fast they are loaded against a bare slapadd,
     the database, slapd's memory, how long RCPT takes against a lab of ten accounts beside it, how
     often the directory is asked for a message, and whether ever without an index.""",
-    (Option("accounts", "How many there are at the end.", 1_000_000, 100_000),),
+    (Option("accounts", "How many there are at the end.", 1_000_000, 100_000, 10),),
     _measure,
 )

@@ -199,7 +199,7 @@ START = Measurement(
     where the time of `up` goes, by service.""",
     (
         Option("rounds", "How often each is done.", 10, 3),
-        Option("builds", "How often the images are built anew, which takes minutes.", 1, 0),
+        Option("builds", "How often the images are built anew, which takes minutes.", 1, 0, 0),
     ),
     _measure,
 )
