@@ -261,7 +261,7 @@ def test_a_lab_cannot_leave_its_directory(settings: Settings, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LAB_BIND", "0.0.0.0"), ("LAB_RELAYHOST", "[192.0.2.1]:25")]
+    ("name", "value"), [("LAB_BIND", "192.0.2.1"), ("LAB_RELAYHOST", "[192.0.2.1]:25")]
 )
 def test_whatever_opens_the_lab_further_is_warned_of(tmp_path: Path, name: str, value: str) -> None:
     """Ports for others, mail that leaves: `up` names the setting; without one it says nothing."""
