@@ -184,7 +184,7 @@ class StackFile(Strict):
     domain: Domain
     base_dn: Text
     slot: int | None = None
-    policy: Text = "unknown"
+    policy: Literal["baseline", "hardened", "unknown"] = "unknown"
     ca_file: Text | None = None
     attributes: PolicyAttributes | None = None
     people: Layout = Layout()

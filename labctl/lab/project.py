@@ -144,6 +144,9 @@ class Project:
         Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
         self._require_slot()
+        for container in containers_in(self.engine, self.record.slot):
+            if container.status == "paused":  # by a run that was killed; Compose stumbles over it
+                container.unpause()
         try:
             run(
                 self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
@@ -160,7 +163,7 @@ class Project:
                 f"slot {self.record.slot} is used by the lab {name!r} of {state}",
                 "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
             )
-        if not any(container.status == "running" for container in found):
+        if not any(container.status in {"running", "paused"} for container in found):
             self._require_ports()
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:

@@ -11,13 +11,14 @@ from email.header import decode_header, make_header
 from typing import Self
 
 from labctl.endpoints import Endpoint, Secret
-from labctl.errors import LabNotReady, SignInRefused
+from labctl.errors import LabNotReady, SignInRefused, UsageError
 from labctl.events import Emit
 from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
 
 TIMEOUT = 30.0  # seconds
 
+_QUOTABLE = re.compile(r"[^\r\n\0]*")  # RFC 9051 §9: quoted
 _UID = re.compile(rb"UID (\d+)")
 
 
@@ -40,6 +41,7 @@ class _TappedImap(imaplib.IMAP4):
         self.tap = tap
         self._context = context
         super().__init__(endpoint.host, endpoint.port, timeout=TIMEOUT)
+        self._encoding = "utf-8"  # a password may be in any script (RFC 4616 §2)
 
     def _create_socket(self, timeout: float | None) -> object:
         sock = super()._create_socket(timeout)  # type: ignore[misc]
@@ -93,10 +95,13 @@ class ImapConnection:
 
     def sign_in(self, login: str, password: Secret) -> None:
         """LOGIN; raises SignInRefused when name or password are refused, and LabNotReady when
-        the server cannot tell (RFC 5530: UNAVAILABLE).
+        the server cannot tell (RFC 5530: UNAVAILABLE); UsageError for what LOGIN cannot say.
         """
+        if not _QUOTABLE.fullmatch(login + password.reveal()):
+            raise UsageError("a login or password with a line break or NUL cannot be said in IMAP")
+        user = login.replace("\\", r"\\").replace('"', r"\"")  # imaplib quotes the password alone
         try:
-            self._client.login(login, password.reveal())
+            self._client.login(f'"{user}"', password.reveal())
         except imaplib.IMAP4.abort as error:
             raise self._lost(error) from error
         except imaplib.IMAP4.error as error:

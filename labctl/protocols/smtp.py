@@ -95,12 +95,15 @@ class Envelope:
 
 
 class _TappedSmtp(smtplib.SMTP):
-    """smtplib's client with the tap at its socket."""
+    """smtplib's client with the tap at its socket; what is not ASCII goes out as UTF-8, and it is
+    the server that says what it thinks of that (RFC 6531).
+    """
 
     def __init__(self, tap: Tap, context: ssl.SSLContext | None, client: str | None = None) -> None:
         self.tap = tap
         self._context = context
         super().__init__(local_hostname=client, timeout=TIMEOUT)
+        self.command_encoding = "utf-8"
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         sock = super()._get_socket(host, port, timeout)  # type: ignore[misc]

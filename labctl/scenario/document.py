@@ -58,8 +58,14 @@ def read_document(path: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        document.cannot_read(place, f"not YAML: {error.problem or error.context}")
-    except (OSError, ValueError, YAMLError, RecursionError) as error:
+        document.cannot_read(place, f"not YAML: {_trouble(error)}")
+    except RecursionError:
+        document.cannot_read((1, 1), "cannot be read: it is nested too deeply")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        place = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        document.cannot_read(place, "cannot be read: what stands here is not UTF-8")
+    except (OSError, ValueError, YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
         document.cannot_read((1, 1), f"cannot be read: {reason}")
     else:
@@ -71,10 +77,17 @@ def read_document(path: Path) -> Document:
 
 
 def _text(path: Path) -> str:
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_MAX_BYTES + 1)  # not all of it: what is named may never end
     if len(content) > _MAX_BYTES:
         raise ValueError(f"larger than {_MAX_BYTES:,} bytes")
     return content.decode("utf-8")
+
+
+def _trouble(error: MarkedYAMLError) -> str:
+    if error.problem == "but found another document":
+        return "a second document begins here, and a file is one scenario"
+    return str(error.problem or error.context)
 
 
 def _place(node: Node) -> tuple[int, int]:

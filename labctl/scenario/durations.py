@@ -15,6 +15,7 @@ RETRIED = (
 )
 
 _FORM = re.compile(r"(?=.*[1-9])([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s)")
+_BOUNDS = f"above 0 and at most {LONGEST:g} s"
 _UNITS = {"ms": 1000, "s": 1}
 
 
@@ -25,9 +26,9 @@ def seconds_of(value: object) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     else:
-        raise ValueError("a duration is `500ms`, `2s`, or a number of seconds")
+        raise ValueError(f"a duration is `500ms`, `2s`, or a number of seconds; {_BOUNDS}")
     if not 0 < seconds <= LONGEST:  # NaN neither
-        raise ValueError(f"a duration is above 0 and at most {LONGEST:g} s")
+        raise ValueError(f"a duration is {_BOUNDS}")
     return seconds
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, localtime
@@ -10,6 +12,7 @@ from email.utils import format_datetime, localtime
 from labctl.protocols.smtp import Envelope
 
 HOST = "labctl.invalid"  # RFC 2606 §2: a name that never resolves
+_AS_IT_STANDS = HeaderRegistry(use_default_map=False)  # each field is mere text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,22 @@ def message_id(name: str, run: str) -> str:
 
 
 def compose(identity: str, draft: Draft) -> Message:
-    """Write a message (RFC 5322) with CRLF line ends."""
+    """Write a message (RFC 5322) with CRLF line ends; what is no address stands as it is."""
     mail = EmailMessage(policy=SMTP)
     mail["Date"] = format_datetime(localtime())
-    mail["From"] = draft.sender
-    mail["To"] = ", ".join(draft.to)
+    _address(mail, "From", draft.sender)
+    _address(mail, "To", ", ".join(draft.to))
     mail["Subject"] = draft.subject
     mail["Message-ID"] = identity
     mail.set_content(draft.body)
     return Message(identity, draft, mail.as_bytes())
+
+
+def _address(mail: EmailMessage, field: str, value: str) -> None:
+    try:
+        mail[field] = value
+    except (IndexError, HeaderParseError):  # Python's parser trips over `bob@`
+        mail[field] = _AS_IT_STANDS(field, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from labctl.scenario.document import Document, Path_, nearest
 from labctl.scenario.model import Step
+from labctl.scenario.names import PROGRAMS
 
 
 def check_references(document: Document, steps: Sequence[tuple[int, Step]]) -> None:
@@ -14,7 +15,8 @@ def check_references(document: Document, steps: Sequence[tuple[int, Step]]) -> N
         path: Path_ = ("steps", number, step.verb)
         for name in step.accounts():
             if accounts is not None and name not in accounts:
-                near = nearest(name, accounts)
+                binds = getattr(step, "who", None) == name  # who binds may be a program, too
+                near = nearest(name, [*accounts, *PROGRAMS] if binds else accounts)
                 text = f"account {name!r} is not among `accounts`{near}"
                 document.problem(document.place(path), f"{step.verb}: {text}")
         _check_message(document, path, step, sent)

@@ -11,7 +11,13 @@ from threading import Timer
 from typing import Literal, Protocol
 
 from labctl.endpoints import Account, Endpoint, Endpoints
-from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused
+from labctl.errors import (
+    ExpectationFailed,
+    LabctlError,
+    LabNotReady,
+    SignInRefused,
+    UsageError,
+)
 from labctl.events import Check, Command, Emit, Event
 from labctl.protocols.directory import Directory, PolicyChange, Values
 from labctl.protocols.imap import ImapConnection
@@ -232,6 +238,17 @@ class Session:
     def left(self, name: str) -> SmtpConnection | None:
         """Return the SMTP session that an earlier step left under this name, closed or not."""
         return self._submissions.get(name)
+
+    def require_own(self, name: str, connection: SmtpConnection, account: str) -> None:
+        """Raise UsageError where it was not this account that signed in to a session left open:
+        whatever came of it would be told of somebody else.
+        """
+        if connection.login != self.account(account).login:
+            whose = f"{connection.login}'s" if connection.login else "nobody's"
+            raise UsageError(
+                f"the session {name!r} is {whose}, and {account} cannot go on with it",
+                "Give this step a session of its own.",
+            )
 
     def hold(self, name: str, connection: SmtpConnection) -> None:
         """Leave an SMTP session open for later steps."""

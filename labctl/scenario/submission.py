@@ -81,6 +81,8 @@ def _submit(session: Session, sent: Sent) -> _Told:
         if refused is not None:
             connection.close()
             return refused, connection.client
+    elif route.session and route.login:
+        session.require_own(route.session, connection, route.login)
     try:
         return connection.submit(sent.envelope, sent.message.content), connection.client
     finally:

@@ -44,6 +44,8 @@ _KINDS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "bool_type": "must be true or false",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
     "model_type": "must be a mapping",
     "model_attributes_type": "must be a mapping",
 }

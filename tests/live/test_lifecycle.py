@@ -101,6 +101,17 @@ def test_everything_restarts(scratch: LiveLab, way: str, which: str) -> None:
     scratch.run("scenario", "offboarding")
 
 
+@pytest.mark.parametrize("which", ["dovecot", "all"])
+def test_up_lets_go_on_what_a_killed_run_left_paused(scratch: LiveLab, which: str) -> None:
+    """Compose would not start it, and `labctl doctor` names this very command."""
+    names = [scratch.container(service) for service in (SERVICES if which == "all" else [which])]
+    docker_do("pause", *names)
+    before = ids(scratch)
+    scratch.run("up")
+    assert ids(scratch) == before
+    scratch.run("scenario", "offboarding")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_undoes_what_it_changed(
     lab: LiveLab, tmp_path: Path, number: signal.Signals

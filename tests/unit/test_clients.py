@@ -9,7 +9,7 @@ import pytest
 from dialogue import certificates, playing, server_context
 
 from labctl.endpoints import Endpoint, Secret, Tls
-from labctl.errors import LabNotReady, SignInRefused
+from labctl.errors import LabNotReady, SignInRefused, UsageError
 from labctl.events import Event, Wire
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Envelope, Outcome, Reply, SmtpConnection, Stage
@@ -67,6 +67,19 @@ def test_starttls_is_required_where_it_is_expected() -> None:
                 "submission", endpoint, context=client_context(None), emit=lambda _: None
             )
     assert server.complaints == []
+
+
+def test_an_address_that_is_not_ascii_is_the_servers_to_refuse() -> None:
+    """It goes out as UTF-8 (RFC 6531), and the reply decides, as for any other."""
+    rcpt = "C: RCPT TO:<ü@exämple.org>"
+    with playing([*HELLO, MAIL, "S: 250 ok", rcpt, "S: 501 5.1.3 no", *RESET]) as server:
+        connection = SmtpConnection.open(
+            "submission", server.endpoint, context=client_context(None), emit=lambda _: None
+        )
+        outcome = connection.submit(Envelope("a@x.org", ("ü@exämple.org",)), b"x\r\n")
+        connection.close()
+    assert server.complaints == []
+    assert str(outcome) == "501 5.1.3 at RCPT"
 
 
 RESET = ["C: RSET", "S: 250 ok", *BYE]
@@ -239,6 +252,30 @@ def test_imap_tells_a_wrong_password_from_a_server_that_cannot_tell(
     """NO is a refusal, NO [UNAVAILABLE] (RFC 5530) is a server that is not ready."""
     with ImapAnswers({"LOGIN": [answer]}) as connection, pytest.raises(error):
         connection.sign_in("alice", Secret("x"))
+
+
+@pytest.mark.parametrize(
+    ("login", "password", "said"),
+    [
+        ("alice", "pässwörd☃", 'LOGIN "alice" "pässwörd☃"'),
+        ('Alice "A" \\ North', 'x "y" \\', r'LOGIN "Alice \"A\" \\ North" "x \"y\" \\"'),
+    ],
+)
+def test_imap_says_login_and_password_whatever_their_letters(
+    login: str, password: str, said: str
+) -> None:
+    """Both are quoted (RFC 9051 §9), and go out as UTF-8."""
+    with ImapAnswers({said: ["OK done"]}) as connection:
+        connection.sign_in(login, Secret(password))
+        with pytest.raises(SignInRefused):
+            connection.sign_in(login, Secret("another"))
+
+
+@pytest.mark.parametrize("password", ["a\nb LOGOUT", "a\r", "a\0"])
+def test_imap_says_no_second_line_with_a_password(password: str) -> None:
+    """What would end the command, and show the rest in the transcript, is not sent."""
+    with ImapAnswers(OPEN) as connection, pytest.raises(UsageError, match="line break"):
+        connection.sign_in("alice", Secret(password))
 
 
 def test_imap_finds_a_message_by_its_id() -> None:

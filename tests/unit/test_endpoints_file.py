@@ -123,6 +123,10 @@ def test_without_people_and_attributes_it_is_laid_out_as_the_lab(tmp_path: Path)
 
 WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"lab": ""}, ["lab: '' is not one line of text, write one"]),
+    (
+        {"policy": "hard"},
+        ["policy: 'hard' cannot be used, choose 'baseline', 'hardened' or 'unknown'"],
+    ),
     ({"domain": "a@b"}, ["domain: 'a@b' is no domain, write one such as example.org"]),
     ({"atributes": {}}, ["atributes: means nothing here, did you mean 'attributes'?"]),
     (

@@ -76,6 +76,27 @@ def test_what_is_no_scenario_at_all_is_one_clear_error(tmp_path: Path, content: 
     assert problems(file)[0].startswith("x.yaml:")
 
 
+def test_of_a_file_without_end_only_so_much_is_read(tmp_path: Path) -> None:
+    """A device or a pipe that never ends is an error, not the end of this host's memory."""
+    file = tmp_path / "x.yaml"
+    file.symlink_to("/dev/zero")
+    assert problems(file) == ["x.yaml:1:1: cannot be read: larger than 1,000,000 bytes"]
+
+
+def test_what_is_not_utf_8_is_told_where_it_stands(tmp_path: Path) -> None:
+    """Saved by an editor in Latin-1: the line and the byte in it."""
+    file = tmp_path / "x.yaml"
+    file.write_bytes(b"title: t\naccounts: [a]\nsteps: [{note: caf\xe9}]\n")
+    assert problems(file) == ["x.yaml:3:19: cannot be read: what stands here is not UTF-8"]
+
+
+def test_a_file_that_is_nested_without_end_says_so(tmp_path: Path) -> None:
+    """Not in the words of the language that this is written in."""
+    file = tmp_path / "x.yaml"
+    file.write_text("{" * 5000)
+    assert problems(file) == ["x.yaml:1:1: cannot be read: it is nested too deeply"]
+
+
 def test_a_file_that_is_not_there_is_an_error_of_the_file(tmp_path: Path) -> None:
     """A missing file is told like any other error."""
     assert "No such file" in problems(tmp_path / "missing.yaml")[0]

@@ -38,6 +38,7 @@ from labctl.scenario.names import account_of, address_of
 from labctl.scenario.runner import run
 from labctl.scenario.session import Session, Skipped, Undo
 from labctl.scenario.steps import TABLE
+from labctl.scenario.steps.send import Send
 
 ALICE = Account("alice", "alice", "alice@x.org", Secret("p"), ("alice.n@x.org", "reports@x.org"))
 STACK = Endpoints("x", 0, "x.org", "dc=x", "hardened", None, {}, accounts={"alice": ALICE})
@@ -525,3 +526,19 @@ def test_a_message_has_the_identity_of_its_run() -> None:
     message = compose(message_id("report", "r1"), Draft("a@x.org", ("b@x.org",), "Grüße", "Hi.\n"))
     assert b"Message-ID: <report.r1@labctl.invalid>\r\n" in message.content
     assert b"\n" not in message.content.replace(b"\r\n", b"")
+
+
+@pytest.mark.parametrize("wrong", ["bob@", "B <b@", "@", "x y"])
+def test_what_is_no_address_stands_in_the_header_as_it_is(wrong: str) -> None:
+    """A scenario may try it: what becomes of it, the servers say."""
+    message = compose(message_id("m", "r1"), Draft(wrong, (wrong, "c@x.org"), "x", "Hi.\n"))
+    assert f"From: {wrong}\r\nTo: {wrong}, c@x.org\r\n".encode() in message.content
+
+
+@pytest.mark.parametrize("name", ["alice", "alice:reports", "alice+news"])
+def test_whatever_address_an_account_sends_from_it_signs_in_as_itself(name: str) -> None:
+    """An account's name may stand for each of its addresses, the login is one."""
+    send = Send.model_validate({"from": name, "to": "bob"})
+    assert ("sends", "signed in as alice") in [
+        (label, text.rpartition(", ")[2]) for label, text in send.plan(STACK)
+    ]

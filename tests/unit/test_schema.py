@@ -30,6 +30,7 @@ SHIPPED = [*sorted((ROOT / "scenarios").glob("*.yaml")), *TOUR]
 # What no schema can know, or what stands below it: names, regular expressions, LDIF, YAML itself.
 BEYOND = {
     "anchors",
+    "as-whom",
     "bad-pattern",
     "message-never-sent",
     "name-taken",

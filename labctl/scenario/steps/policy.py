@@ -106,9 +106,8 @@ def _boolean(value: object) -> object:
 
 
 Flag = Annotated[
-    str,
+    Literal["TRUE", "FALSE", "absent"],
     BeforeValidator(_boolean, json_schema_input_type=bool | Literal["TRUE", "FALSE", "absent"]),
-    Field(pattern="^(TRUE|FALSE|absent)$"),
 ]
 
 

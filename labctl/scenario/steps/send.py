@@ -113,5 +113,5 @@ class Send(Step):
     def _route(self) -> Route:
         outsider = "@" in self.sender
         via: Via = self.via or ("relay" if outsider else "submission")
-        login = None if outsider or via == "relay" else self.sender
+        login = None if outsider or via == "relay" else account_of(self.sender)
         return Route(SERVICES[via], login, self.session)

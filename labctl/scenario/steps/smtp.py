@@ -87,6 +87,8 @@ class Smtp(Step):
     def perform(self, session: Session) -> None:
         """Open the session or go on with it, and speak."""
         connection = session.left(self.session) if self.session else None
+        if self.session and connection and self.account:
+            session.require_own(self.session, connection, self.account)
         self._show_command(session, connection)
         connection = connection or self._opened(session)
         try:
