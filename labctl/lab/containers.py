@@ -2,9 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from labctl.lab.engine import Engine
 from labctl.lab.faults import Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
 from labctl.lab.shell import Shell
+from labctl.lab.spoken import Said
 from labctl.protocols.smtp import Outcome
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class LabContainers:
         """The image in which what a fault needs is run beside a server: it has `tc`."""
         return str(self._container("milter").attrs["Config"]["Image"])
 
+    @property
+    def _ours(self) -> dict[str, Any]:
+        return {"label": f"com.docker.compose.project={self._project}"}
+
     def open(self, *services: str) -> None:
         """Open shells in these containers, so that the first command there need not wait."""
         for service in services:
@@ -97,15 +103,44 @@ class LabContainers:
         """Return what Postfix has logged since its container was made; raises LabNotReady where the
         engine has no log.
         """
+        lines = (Line.of(f"{said.at} {said.text}") for said in self.said("postfix"))
+        return [line for line in lines if line is not None]
+
+    def said(self, service: str) -> list[Said]:
+        """Return what a service has logged since its container was made, as `mail_log` does."""
         from docker.errors import APIError
 
         try:
-            name = self.container_name("postfix")
-            log: bytes = self._engine.client.api.logs(name, timestamps=True)
+            log: bytes = self._engine.client.api.logs(self.container_name(service), timestamps=True)
         except APIError as error:
-            raise LabNotReady(f"there is no log of postfix: {error.explanation}") from error
-        lines = map(Line.of, log.decode("utf-8", "backslashreplace").split("\n"))
-        return [line for line in lines if line is not None]
+            raise LabNotReady(f"there is no log of {service}: {error.explanation}") from error
+        lines = log.decode("utf-8", "backslashreplace").split("\n")
+        return [_said(service, line) for line in lines if line]
+
+    def follow(self, service: str, since: str) -> Iterator[Said]:
+        """Yield what a service logs after a time (as `Said` has it), until its container stops.
+
+        Raises LabNotReady where the engine has no log.
+        """
+        from docker.errors import DockerException
+
+        seconds = datetime.fromisoformat(since).timestamp()
+        rest = b""
+        try:
+            for chunk in self._engine.client.api.logs(
+                self.container_name(service),
+                stream=True,
+                follow=True,
+                timestamps=True,
+                since=seconds,
+            ):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    said = _said(service, line.decode("utf-8", "backslashreplace"))
+                    if said.at > since:
+                        yield said
+        except DockerException as error:
+            raise LabNotReady(f"there is no log of {service}: {error}") from error
 
     def exit_code(self, service: str) -> int | None:
         """Return how a service's container ended, or None if it runs or there is none."""
@@ -119,8 +154,7 @@ class LabContainers:
 
     def states(self) -> list[ServiceState]:
         """Return the state of every service, side by side."""
-        label = f"com.docker.compose.project={self._project}"
-        found = self._engine.client.containers.list(all=True, filters={"label": label})
+        found = self._engine.client.containers.list(all=True, filters=self._ours)
         with ThreadPoolExecutor(len(found) or 1) as pool:
             return sorted(pool.map(self._state, found), key=lambda row: row.service)
 
@@ -141,6 +175,25 @@ class LabContainers:
         except LabNotReady:
             return "unhealthy"
         return "healthy"
+
+    def was_killed_for_memory(self, service: str) -> bool:
+        """Say whether the kernel ended a service because it used more memory than it may."""
+        return bool(self._container(service).attrs["State"]["OOMKilled"])
+
+    def usage(self, service: str) -> Mapping[str, Any]:
+        """Return what the engine counts of a service: memory, processes and their limits."""
+        name = self.container_name(service)
+        counted: Mapping[str, Any] = self._engine.client.api.stats(
+            name, stream=False, one_shot=True
+        )
+        return counted
+
+    def running(self) -> list[str]:
+        """Return the services whose containers run and are not paused."""
+        found = self._engine.client.containers.list(filters=self._ours)
+        return sorted(
+            each.labels["com.docker.compose.service"] for each in found if each.status == "running"
+        )
 
     def identity(self, service: str) -> dict[str, str]:
         """Return the ids of a service's container and image, and when the container was made."""
@@ -257,6 +310,11 @@ class LabContainers:
         """Return the commands that do by hand what `mend` would do now."""
         commands = mended_by_hand(self, self._container(service), service)
         return " && ".join(map(shlex.join, commands))
+
+
+def _said(service: str, line: str) -> Said:
+    at, _, text = line.rstrip("\r").partition(" ")
+    return Said(at, service, text)
 
 
 def _waiting(row: Mapping[str, Any]) -> str:
