@@ -16,18 +16,21 @@ def directory(lab: "Lab") -> Finding:
     try:
         opened = lab.directory()
     except SignInRefused as error:
-        return wrong(error.what, f"docker restart {lab.containers.container_name('openldap')}")
+        return wrong(error.what, _restart(lab))
     with opened:
         return well(f"{len(opened.people())} people below ou=users,{opened.base_dn}")
 
 
 def visible(lab: "Lab") -> Finding:
     """See as Postfix sees: a deny list would fail open in silence if it could not."""
-    unseen = unseen_policies(lab)
+    try:
+        unseen = unseen_policies(lab)
+    except SignInRefused as error:
+        return wrong(error.what, _restart(lab))
     if unseen:
         return wrong(
             f"Postfix's account cannot see the policy attributes of {', '.join(unseen)}",
-            f"docker restart {lab.containers.container_name('openldap')}",
+            _restart(lab),
         )
     return well("seen by Postfix's account wherever they are set")
 
@@ -40,3 +43,8 @@ def enforced(lab: "Lab") -> Finding:
             f"{lab.files.command} shadow --off",
         )
     return well("whom the policy refuses is refused")
+
+
+def _restart(lab: "Lab") -> str:
+    """Return what has slapd render its own rules and passwords again."""
+    return f"docker restart {lab.containers.container_name('openldap')}"
