@@ -1,6 +1,5 @@
 """The logs of a lab's servers as one, in the order of time: as they are, and as they grow."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from labctl.errors import HostProblem, LabNotReady
+from labctl.errors import LabNotReady
+from labctl.lab.held import Held
 from labctl.lab.spoken import Said
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ LOGS: Final = ("postfix", "dovecot", "milter")  # slapd logs no operation: see O
 _QUIET = 0.3  # seconds without a line that end a burst: one of another server may have come before
 _LONGEST = 1.0  # seconds of a burst
 _AGAIN = 0.5  # seconds between two looks at a server that is away
-_SECONDS = 5.0  # for slapd to be told, and for the program that listens to it to end
 
 
 def history(containers: "LabContainers") -> list[Said]:
@@ -41,11 +40,8 @@ class Operations:
     """
 
     def __init__(self, containers: "LabContainers") -> None:
-        self._command = [
-            *("docker", "exec", "-i", containers.container_name("openldap")),
-            "log-operations",
-        ]
-        self._process: subprocess.Popen[str] | None = None
+        self._container = containers.container_name("openldap")
+        self._program: Held | None = None
         self._changing = threading.Lock()
         self._over = False
 
@@ -72,37 +68,14 @@ class Operations:
             if self._over:
                 return False
             self._stop()
-            self._process = process = self._popen()
-        if process.stdout is None:
-            raise TypeError("the program has pipes")
-        watchdog = threading.Timer(_SECONDS, process.kill)
-        watchdog.start()
-        try:
-            return process.stdout.readline() == "on\n"
-        finally:
-            watchdog.cancel()
-
-    def _popen(self) -> subprocess.Popen[str]:
-        try:
-            return subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                errors="backslashreplace",
-                start_new_session=True,  # an interrupt is for us: we close its input then
-            )
-        except FileNotFoundError as error:
-            raise HostProblem(
-                "there is no docker command on this host", "Install Docker's command line."
-            ) from error
+            self._program = program = Held(self._container, "log-operations")
+        return program.has_begun()
 
     def lines(self) -> Iterator[Said]:
         """Yield the operations as they are done, until the program ends."""
-        process = self._process
-        for line in process.stdout or () if process else ():
-            at, _, text = line.rstrip("\n").partition(" ")
+        program = self._program
+        for line in program.lines() if program else ():
+            at, _, text = line.partition(" ")
             yield Said(at, "openldap", text)
 
     def end(self) -> None:
@@ -112,17 +85,9 @@ class Operations:
             self._stop()
 
     def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            with suppress(OSError):
-                process.stdin.close()
-        try:
-            process.wait(_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        program, self._program = self._program, None
+        if program is not None:
+            program.end()
 
 
 @dataclass

@@ -30,11 +30,10 @@ from labctl.lab.backup.form import (
     settings_of,
 )
 from labctl.lab.backup.keys import Keys
+from labctl.lab.held import Held
 from labctl.lab.images import SERVICES, Progress
 
 if TYPE_CHECKING:
-    from docker import APIClient
-
     from labctl.lab.lab import Lab
 
 _SLAPCAT: Final = (
@@ -64,7 +63,7 @@ def take(lab: "Lab", path: Path, progress: Progress) -> tuple[Statement, str]:
         except (OSError, ValueError, Unfit) as error:
             raise HostProblem(f"{path} cannot be written: {error}") from error
         except DockerException as error:
-            raise HostProblem(f"the engine cannot freeze and copy the lab: {error}") from error
+            raise HostProblem(f"the engine cannot copy the lab: {error}") from error
 
 
 def _require_well(lab: "Lab") -> None:
@@ -111,22 +110,25 @@ def _collected(place: str, work: Path, contents: IO[bytes]) -> Iterator[File]:
 
 @contextmanager
 def _still(lab: "Lab") -> Iterator[None]:
-    """Freeze Dovecot, then Postfix, and let both go on at the end.
+    """Stop every process of Dovecot's, then of Postfix's, and let all go on at the end.
 
     In this order, so that what Dovecot has said to have, Postfix has heard, and keeps it no more.
+    Not with the engine's pause: it hangs for good if a health check begins at that moment.
     """
     api = lab.engine.client.api
     with ExitStack() as stack:
         for service in ("dovecot", "postfix"):
             name = lab.containers.container_name(service)
-            stack.callback(_go_on, api, name)
-            api.pause(name)
+            # The first process, who starts the others, can be stopped from outside alone.
+            stack.callback(api.kill, name, "SIGCONT")
+            api.kill(name, "SIGSTOP")
+            program = Held(name, "still")
+            stack.callback(program.end)
+            if not program.has_begun():
+                raise LabNotReady(
+                    f"{service} does not stand still", f"`{lab.files.command} doctor` says why."
+                )
         yield
-
-
-def _go_on(api: "APIClient", name: str) -> None:
-    if api.inspect_container(name)["State"]["Paused"]:
-        api.unpause(name)
 
 
 def _fetch(lab: "Lab", place: str, to: Path) -> None:
