@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -252,6 +252,15 @@ def test_a_listener_that_is_gone_keeps_nothing_from_being_put_back(error: Except
     assert undone == ["b", "a"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Be as in a shell's foreground: what it starts in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_any_signal_ends_the_steps_and_none_ends_the_undoing(number: signal.Signals) -> None:
     """However often it comes, while steps run and while they are taken back."""
