@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from labctl.endpoints import Account, Endpoints
 from labctl.errors import DeadlinePassed, ExpectationFailed, LabctlError
 from labctl.events import Event, Wire
-from labctl.protocols.directory import ENABLE, Directory, PolicyChange
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import ENABLE, PolicyChange
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from labctl.endpoints import Endpoints
     from labctl.events import Event
-    from labctl.protocols.directory import Directory, Entry, PolicyChange
+    from labctl.protocols.directory import Directory
+    from labctl.protocols.entry import Entry, PolicyChange
     from labctl.scenario.by_hand import ByHand
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -197,7 +198,7 @@ def set_(
 @pass_app
 def disable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Forbid somebody to send; the status stays as it is."""
-    from labctl.protocols.directory import DISABLE
+    from labctl.protocols.entry import DISABLE
 
     _change(app, name, DISABLE, endpoints_file, verbose=verbose, yes=yes)
 
@@ -210,7 +211,7 @@ def disable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, 
 @pass_app
 def enable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Reinstate somebody: active, and allowed to send."""
-    from labctl.protocols.directory import ENABLE
+    from labctl.protocols.entry import ENABLE
 
     _change(app, name, ENABLE, endpoints_file, verbose=verbose, yes=yes)
 
@@ -223,7 +224,7 @@ def enable(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, y
 @pass_app
 def offboard(app: App, *, name: str, verbose: bool, endpoints_file: Path | None, yes: bool) -> None:
     """Offboard somebody: the status says so, and sending is over."""
-    from labctl.protocols.directory import OFFBOARD
+    from labctl.protocols.entry import OFFBOARD
 
     _change(app, name, OFFBOARD, endpoints_file, verbose=verbose, yes=yes)
 

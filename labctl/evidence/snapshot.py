@@ -19,7 +19,8 @@ from labctl.errors import LabctlError
 from labctl.evidence.masking import without_passwords
 from labctl.lab import provenance
 from labctl.lab.images import SERVICES
-from labctl.protocols.directory import Directory, Entry
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import Entry
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab

@@ -8,7 +8,8 @@ from labctl.endpoints import Endpoints
 from labctl.errors import LabctlError, LabNotReady
 from labctl.explain.model import Prediction
 from labctl.explain.tables import LdapSource
-from labctl.protocols.directory import Directory, Entry
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import Entry
 
 Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 _SCOPES: Mapping[str, Scope] = {"base": "BASE", "one": "LEVEL", "sub": "SUBTREE"}

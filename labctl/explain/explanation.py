@@ -10,7 +10,7 @@ from labctl.explain.evidence import Evidence, gather
 from labctl.explain.model import Prediction, Transaction
 from labctl.explain.postfix import Execute, predict_from, read_configuration, read_sources
 from labctl.explain.probe import probe
-from labctl.protocols.directory import Entry
+from labctl.protocols.entry import Entry
 from labctl.protocols.smtp import Outcome
 
 

@@ -8,7 +8,7 @@ from labctl.explain.evidence import shown
 from labctl.explain.explanation import Explanation
 from labctl.explain.model import Line, Transaction, Verdict
 from labctl.explain.tables import Lookup, kind
-from labctl.protocols.directory import Entry
+from labctl.protocols.entry import Entry
 from labctl.protocols.smtp import Outcome, Stage
 
 DECIDES = "=>"

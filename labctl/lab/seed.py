@@ -9,7 +9,8 @@ from ldif import LDIFParser
 
 from labctl.errors import HostProblem
 from labctl.lab.people import Person, new_password, password_hash
-from labctl.protocols.directory import Directory, Entry
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import Entry
 from labctl.settings import Settings
 
 DEFAULTS = ("truenorth.local", "dc=truenorth,dc=local", "tnMailSendAllowed", "tnAccountStatus")

@@ -2,9 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import ldap3
@@ -13,10 +12,11 @@ from ldap3.protocol.rfc2849 import operation_to_ldif
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from labctl.endpoints import Attributes, Endpoints, Kind, Login, People, filled
+from labctl.endpoints import Endpoints, Login, People, filled
 from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
 from labctl.events import Change, Emit
 from labctl.protocols import ldif
+from labctl.protocols.entry import Entry, Policy, PolicyChange, Values, Via, policy_record
 from labctl.protocols.tap import Tap
 
 TIMEOUT = 10  # seconds, to connect and for each answer
@@ -24,62 +24,6 @@ TIMEOUT = 10  # seconds, to connect and for each answer
 PEOPLE = "(objectClass=tnPolicyAccount)"
 ANYTHING = "(objectClass=*)"  # whatever entry it is
 _REPLACE = 2  # RFC 4511 §4.6
-Via = Literal["ldaps", "starttls", "clear"]
-Values = Mapping[str, Sequence[str | bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry as read: its DN and its values by attribute name."""
-
-    dn: str
-    values: Mapping[str, tuple[str, ...]]
-
-    def all(self, attribute: str) -> tuple[str, ...]:
-        """Return the attribute's values; names are compared without case (RFC 4512 §2.5)."""
-        wanted = attribute.lower()
-        found = (values for name, values in self.values.items() if name.lower() == wanted)
-        return next(found, ())
-
-    def first(self, attribute: str) -> str | None:
-        """Return the attribute's first value, or None where it is absent."""
-        values = self.all(attribute)
-        return values[0] if values else None
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The two policy attributes of an account; None where one is absent."""
-
-    send_allowed: str | None
-    status: str | None
-
-    @property
-    def may_send(self) -> bool:
-        """Say what the directory contract makes of them: absent permits, any status other than
-        `active` forbids.
-        """
-        return self.send_allowed != "FALSE" and (self.status or "active").lower() == "active"
-
-
-PolicyChange = Mapping[Kind, str | None]
-"""What to set, in the contract's words; None removes an attribute, and what is not named stays."""
-
-DISABLE: PolicyChange = {"send_allowed": "FALSE"}
-ENABLE: PolicyChange = {"send_allowed": "TRUE", "status": "active"}
-OFFBOARD: PolicyChange = {"send_allowed": "FALSE", "status": "offboarded"}
-
-
-def policy_record(dn: str, attributes: Attributes, change: PolicyChange) -> ldif.Modify:
-    """Return a change of the policy in the words of a directory, as far as it has such."""
-    changes = (
-        ldif.Modification(
-            "replace", name, () if value is None else (attributes.there(value).encode(),)
-        )
-        for kind, value in change.items()
-        if (name := attributes.name(kind))
-    )
-    return ldif.Modify(dn, tuple(changes))
 
 
 def dn_by_template(endpoints: Endpoints, name: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labctl.endpoints import Account, Endpoints
-from labctl.protocols.directory import Values, Via
+from labctl.protocols.entry import Values, Via
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename
 from labctl.scenario.messages import Message, Sent
 from labctl.scenario.names import PROGRAMS

@@ -1,13 +1,16 @@
 """What helps to understand why a step did not pass: the policy at that moment, and a command."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from labctl.errors import LabctlError, LabNotReady, UsageError
 from labctl.events import Clue, Event
-from labctl.protocols.directory import Directory
 from labctl.scenario.by_hand import ldif_line
 from labctl.scenario.model import Step
 from labctl.scenario.session import Session
+
+if TYPE_CHECKING:
+    from labctl.protocols.directory import Directory
 
 _SECONDS = 3  # for each answer: a directory that hangs must not hold up the report for long
 
@@ -28,6 +31,8 @@ def _policies(session: Session, names: Sequence[str]) -> str:
     """
     if not names:
         return ""
+    from labctl.protocols.directory import Directory
+
     endpoints = session.endpoints
     try:
         with Directory.open(
@@ -42,7 +47,7 @@ def _unheard(_event: Event) -> None:
     """Listen to nothing: what is looked up afterwards is no part of the step."""
 
 
-def _policy(directory: Directory, name: str) -> str:
+def _policy(directory: "Directory", name: str) -> str:
     try:
         entry = directory.person(name)
     except UsageError as error:

@@ -7,9 +7,7 @@ from typing import Literal
 
 from labctl.endpoints import KINDS, Endpoints, Login, Secret
 from labctl.errors import ExpectationFailed
-from labctl.protocols.directory import Directory, dn_by_template, sought
 from labctl.protocols.ldif import Modify, Record, Values
-from labctl.protocols.restoring import restore
 from labctl.scenario.model import Touch
 from labctl.scenario.names import PROGRAMS, STRANGER
 from labctl.scenario.session import Session, Skipped, Undo
@@ -51,6 +49,8 @@ def planned_dn(endpoints: Endpoints, entry: str) -> str:
     """Return the DN of an account, or what will be looked for, or the whole of a DN."""
     if not is_account(entry):
         return whole(endpoints, entry)
+    from labctl.protocols.directory import dn_by_template, sought
+
     if endpoints.people.filter:
         return " below ".join(sought(endpoints, entry))
     return dn_by_template(endpoints, entry)
@@ -108,6 +108,8 @@ def put_back_later(session: Session, verb: str, record: Record) -> Undo:
     admin = _who_restores(session.endpoints, record)
     if admin is None:
         raise Skipped("needs directory_admin among the endpoints, to put things back")
+    from labctl.protocols.directory import Directory
+
     with Directory.open(session.endpoints, admin, emit=lambda _: None) as directory:
         before = directory.raw(record.dn)
     if session.journal is not None and isinstance(record, Modify) and before is not None:
@@ -136,6 +138,9 @@ def _only_the_policy(endpoints: Endpoints, record: Record) -> bool:
 
 
 def _restore(session: Session, admin: Login, record: Record, before: Values | None) -> None:
+    from labctl.protocols.directory import Directory
+    from labctl.protocols.restoring import restore
+
     with Directory.open(session.endpoints, admin, emit=session.emit) as directory:
         restore(directory, record, before)
 

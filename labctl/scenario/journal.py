@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labctl.protocols.directory import Values, as_ldif
+from labctl.protocols.entry import Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Journal:
         new = {each: given for each, given in values.items() if self._is_new(dn, each)}
         if not new:
             return
+        from labctl.protocols.directory import as_ldif
+
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.write(f"{as_ldif(dn, new)}\n\n")

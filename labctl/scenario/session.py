@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from labctl.endpoints import Account, Endpoint, Endpoints
 from labctl.errors import (
@@ -18,7 +18,7 @@ from labctl.errors import (
     UsageError,
 )
 from labctl.events import Check, Command, Emit, Event
-from labctl.protocols.directory import Directory, PolicyChange, Values
+from labctl.protocols.entry import PolicyChange, Values
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
@@ -26,6 +26,9 @@ from labctl.scenario.by_hand import ByHand
 from labctl.scenario.journal import Journal
 from labctl.scenario.messages import HOST, Sent, Trace
 from labctl.scenario.names import account_of, address_of
+
+if TYPE_CHECKING:
+    from labctl.protocols.directory import Directory
 
 Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
 
@@ -143,7 +146,7 @@ class Session:
     each_step_undone: bool = False  # every change has its undo, not just an account's first
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
     _mailboxes: dict[str, ImapConnection] = field(default_factory=dict)
-    _directory: Directory | None = None
+    _directory: "Directory | None" = None
     _whole: "Session | None" = None  # of a case: the session of the whole run
     _restored: set[tuple[str, str]] = field(default_factory=set)  # attributes of accounts
     _opened: dict[str, int] = field(default_factory=dict)  # SMTP sessions: by which step
@@ -310,11 +313,13 @@ class Session:
             ended["IMAP session"] = False
         return ended
 
-    def directory(self) -> Directory:
+    def directory(self) -> "Directory":
         """Return the directory, bound as the policy-admin, opened once in a run."""
         if self._whole is not None:
             return self._whole.directory()
         if self._directory is None:
+            from labctl.protocols.directory import Directory
+
             self._directory = Directory.open(
                 self.endpoints, self.endpoints.policy_admin, emit=self.emit
             )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from labctl.endpoints import Endpoints
-    from labctl.protocols.directory import Directory, Policy, PolicyChange
+    from labctl.protocols.directory import Directory
+    from labctl.protocols.entry import Policy, PolicyChange
 
 _ABSENT = "absent"
 
@@ -29,19 +30,19 @@ class PolicyDirectory:
 
     def disable(self, name: str) -> None:
         """Forbid somebody to send; the status stays as it is."""
-        from labctl.protocols.directory import DISABLE
+        from labctl.protocols.entry import DISABLE
 
         self._change(name, DISABLE)
 
     def enable(self, name: str) -> None:
         """Reinstate somebody: active, and allowed to send."""
-        from labctl.protocols.directory import ENABLE
+        from labctl.protocols.entry import ENABLE
 
         self._change(name, ENABLE)
 
     def offboard(self, name: str) -> None:
         """Offboard somebody: the status says so, and sending is over."""
-        from labctl.protocols.directory import OFFBOARD
+        from labctl.protocols.entry import OFFBOARD
 
         self._change(name, OFFBOARD)
 

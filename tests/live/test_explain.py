@@ -12,7 +12,8 @@ from labctl.explain.explanation import Explanation, explain
 from labctl.explain.model import Transaction, Verdict
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
-from labctl.protocols.directory import Directory, PolicyChange
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import PolicyChange
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Stage
 

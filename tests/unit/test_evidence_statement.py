@@ -19,7 +19,7 @@ from labctl.evidence.snapshot import FOREIGN, Omission, Snapshot, differences, l
 from labctl.evidence.statement import Replayed, bundle
 from labctl.evidence.verify import examine
 from labctl.lab.provenance import clock
-from labctl.protocols.directory import Entry
+from labctl.protocols.entry import Entry
 
 NOBODY = Endpoints("x", 0, "x.org", "dc=x", "hardened", None, {})
 PASSWORD = "mQ3-vT9_xK2sLw8yRb1nZc5p"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from labctl.endpoints import Account, Attributes, Endpoints, Login, People, Secret
-from labctl.protocols.directory import DISABLE, OFFBOARD, Directory, Entry, as_ldif
+from labctl.protocols.directory import Directory, as_ldif
+from labctl.protocols.entry import DISABLE, OFFBOARD, Entry
 from labctl.protocols.tap import Tap
 from labctl.scenario.impact import touches_of
 from labctl.scenario.loader import load

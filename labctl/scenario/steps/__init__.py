@@ -1,53 +1,52 @@
 """The verbs. One file each; a new one is a line in this table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 from labctl.scenario.model import Step
-from labctl.scenario.steps.authenticate import Authenticate
-from labctl.scenario.steps.directory import AsSomebody
-from labctl.scenario.steps.fault import Fault, Flush, Heal
-from labctl.scenario.steps.hold import Hold, Release
-from labctl.scenario.steps.kick import Kick
-from labctl.scenario.steps.ldif import Ldif
-from labctl.scenario.steps.log import Log
-from labctl.scenario.steps.note import Note
-from labctl.scenario.steps.pause import Pause
-from labctl.scenario.steps.policy import Disable, Enable, Offboard, Set
-from labctl.scenario.steps.queue import Queue
-from labctl.scenario.steps.receive import Receive
-from labctl.scenario.steps.resend import Resend
-from labctl.scenario.steps.send import Send
-from labctl.scenario.steps.sendmail import Sendmail
-from labctl.scenario.steps.smtp import Smtp
-from labctl.scenario.steps.unchanged import Unchanged
-from labctl.scenario.steps.warned import Warned
 
-TABLE: Mapping[str, type[Step]] = {
-    step.verb: step
-    for step in (
-        Send,
-        Resend,
-        Receive,
-        Queue,
-        Log,
-        Authenticate,
-        Kick,
-        Hold,
-        Release,
-        Disable,
-        Enable,
-        Offboard,
-        Set,
-        Ldif,
-        AsSomebody,
-        Fault,
-        Heal,
-        Flush,
-        Warned,
-        Smtp,
-        Sendmail,
-        Unchanged,
-        Note,
-        Pause,
-    )
+# Where each verb's class is; its module is imported when a scenario uses the verb.
+_CLASSES: Mapping[str, str] = {
+    "send": "send.Send",
+    "resend": "resend.Resend",
+    "receive": "receive.Receive",
+    "queue": "queue.Queue",
+    "log": "log.Log",
+    "authenticate": "authenticate.Authenticate",
+    "kick": "kick.Kick",
+    "hold": "hold.Hold",
+    "release": "hold.Release",
+    "disable": "policy.Disable",
+    "enable": "policy.Enable",
+    "offboard": "policy.Offboard",
+    "set": "policy.Set",
+    "ldif": "ldif.Ldif",
+    "directory": "directory.AsSomebody",
+    "fault": "fault.Fault",
+    "heal": "fault.Heal",
+    "flush": "fault.Flush",
+    "warned": "warned.Warned",
+    "smtp": "smtp.Smtp",
+    "sendmail": "sendmail.Sendmail",
+    "unchanged": "unchanged.Unchanged",
+    "note": "note.Note",
+    "pause": "pause.Pause",
 }
+
+
+class _Steps(Mapping[str, type[Step]]):
+    """The steps by their verbs."""
+
+    def __getitem__(self, verb: str) -> type[Step]:
+        module, name = _CLASSES[verb].split(".")
+        step: type[Step] = getattr(import_module(f"{__name__}.{module}"), name)
+        return step
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+TABLE: Mapping[str, type[Step]] = _Steps()

@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from labctl.endpoints import Endpoints
 from labctl.errors import ExpectationFailed
-from labctl.protocols.directory import Directory, Via, written
+from labctl.protocols.directory import Directory, written
+from labctl.protocols.entry import Via
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record
 from labctl.scenario.entries import (
     NO_RIGHTS,

@@ -11,14 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from labctl.endpoints import Endpoints
-from labctl.protocols.directory import (
-    DISABLE,
-    ENABLE,
-    OFFBOARD,
-    PolicyChange,
-    policy_record,
-    written,
-)
+from labctl.protocols.entry import DISABLE, ENABLE, OFFBOARD, PolicyChange, policy_record
 from labctl.scenario.durations import Duration, shown
 from labctl.scenario.effect import seen_within
 from labctl.scenario.entries import planned_dn
@@ -57,6 +50,8 @@ class _PolicyStep(Step):
 
     def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
         """Tell the LDIF."""
+        from labctl.protocols.directory import written
+
         dn = planned_dn(endpoints, self.account)
         record = policy_record(dn, endpoints.attributes, self.change())
         if not record.modifications:
