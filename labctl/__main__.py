@@ -1,5 +1,6 @@
 """The entry point. `--version` is answered before anything heavy is imported."""
 
+import os
 import sys
 
 from labctl import __version__
@@ -10,6 +11,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"labctl {__version__}\n")
         return
+    # Else pydantic looks for plugins in every distribution there is; none may change our models.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from labctl.cli import run
 
     sys.exit(run())
