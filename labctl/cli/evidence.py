@@ -31,6 +31,8 @@ def verify(app: App, *, file: Path, output: str) -> int:  # noqa: ARG001 - every
     from labctl.evidence.verify import examine
     from labctl.report.wording import visible
 
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{file} is no file")
     try:
         data = file.read_bytes()
     except OSError as error:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,24 @@ record_option = click.option(
     metavar="FILE.cast",
     help="Record what the terminal shows, as asciicast v2; an older file is replaced.",
 )
+
+
+class Seconds(click.FloatRange):
+    """A time that somebody waits, from a tenth of a second to ten minutes."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0.1, max=600)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; `nan`, which no bound keeps out, is none."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return number
+
+
 big_option = click.option(
     "--big", is_flag=True, help="For a projector: nothing is dim, and no colour stands alone."
 )
@@ -36,7 +55,7 @@ def presenting_options(command: F) -> F:
         record_option,
         click.option(
             "--pace",
-            type=click.FloatRange(min=0.1, max=600),
+            type=Seconds(),
             metavar="SECONDS",
             help="Like --step, but go on by itself after so long.",
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from labctl.cli.app import App, endpoints_option, pass_app
-from labctl.cli.presenting import Presenting, record_option
+from labctl.cli.presenting import Presenting, Seconds, record_option
 from labctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("account", required=False)
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=600),
+    type=Seconds(),
     default=0.5,
     show_default=True,
     metavar="SECONDS",

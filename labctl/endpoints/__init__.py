@@ -66,6 +66,10 @@ class Account:
     aliases: tuple[str, ...] = ()
 
 
+STRANGER = "stranger"
+PROGRAMS = ("postfix", "dovecot", "policy-admin", "directory-admin", STRANGER)
+"""Who may bind to the directory beside the accounts, which have other names."""
+
 Kind = Literal["send_allowed", "status"]
 KINDS: tuple[Kind, ...] = ("send_allowed", "status")
 

@@ -63,11 +63,24 @@ def _one_line(password: str) -> str:
     return password
 
 
+def _closed(query: str) -> str:
+    depth, ends = 0, []  # an escaped bracket is written otherwise: RFC 4515 §3
+    for place, character in enumerate(query):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            ends.append(place)
+    if ends != [len(query) - 1]:
+        raise ValueError(f"{query!r} is no filter (RFC 4515), its brackets do not match")
+    return query
+
+
 Password = Annotated[str, AfterValidator(_one_line)]  # its errors do not repeat it
 Lookup = Annotated[Text, _template("name", "login", "address", "domain", "base_dn")]
 Dn = Annotated[Lookup, _fitting(r".+=.+", "is no DN, write one such as uid={name},{base_dn}")]
 Filter = Annotated[
-    Lookup, _fitting(r"\(.+\)", "is no filter (RFC 4515), write one such as (mail={address})")
+    Lookup,
+    _fitting(r"\(.+\)", "is no filter (RFC 4515), write one such as (mail={address})"),
+    AfterValidator(_closed),
 ]
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from labctl.endpoints import PROGRAMS, STRANGER
 from labctl.errors import LabctlError, UsageError
 from labctl.lab.people import Person, new_password, password_hash, read_people, write_people
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _LOGIN = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
+_WHO = {STRANGER: "who gives no name to the directory"}
+OUTSIDE = "outside"  # has the mail for other domains
 FIRST_UID = 3000  # below are the seed's people
 
 
@@ -23,6 +26,11 @@ def add_person(lab: "Lab", name: str, aliases: Sequence[str]) -> Person:
         raise UsageError(
             f"{name!r} cannot be an account",
             "Use up to 32 lower-case letters, digits, dots, hyphens; a letter first.",
+        )
+    if name in PROGRAMS:
+        raise UsageError(
+            f"{name!r} cannot be an account: scenarios call {_WHO.get(name, 'a program')} so",
+            "Choose another name.",
         )
     for alias in aliases:
         if not _ADDRESS.fullmatch(alias) or not alias.endswith(f"@{lab.settings.domain}"):
@@ -42,7 +50,14 @@ def add_person(lab: "Lab", name: str, aliases: Sequence[str]) -> Person:
 
 
 def remove_person(lab: "Lab", name: str) -> None:
-    """Remove somebody; raises UsageError if the directory has nobody of that name."""
+    """Remove somebody; raises UsageError if the directory has nobody of that name, and for
+    `outside`, without whom mail for other domains would bounce.
+    """
+    if name == OUTSIDE:
+        raise UsageError(
+            f"{OUTSIDE} stays: Postfix delivers to it what is addressed to other domains",
+            f"`labctl inbox {OUTSIDE}` shows that mail, `labctl reset` removes it.",
+        )
     with lab.files.locked(f"labctl user remove {name}"):
         with lab.directory() as directory:
             directory.delete(directory.person(name).dn)

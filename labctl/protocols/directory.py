@@ -364,8 +364,8 @@ def _translated(error: Exception, doing: str) -> LabctlError:
     if isinstance(error, ldap.LDAPInvalidCredentialsResult):
         return SignInRefused(f"{doing} refuses the name or the password")
     if isinstance(error, ldap.LDAPOperationResult):
-        said = error.message or error.description
-        return ExpectationFailed(f"{doing} is refused: {error.description} ({said})")
+        why = f" ({error.message})" if error.message else ""
+        return ExpectationFailed(f"{doing} is refused: {error.description}{why}")
     return LabNotReady(
         f"{doing} does not answer: {text}",
         "Look at `labctl status`; with --endpoints, at host, port, tls and ca_file in that file.",

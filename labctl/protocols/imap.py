@@ -136,7 +136,7 @@ class ImapConnection:
         for row in rows:
             if isinstance(row, tuple):
                 return bytes(row[1])
-        raise LabNotReady(f"imap no longer has the message with UID {uid}")
+        raise UsageError(f"imap has no message with the UID {uid}", "`labctl inbox` lists them.")
 
     def _examine(self) -> None:
         """Open the INBOX for reading, or if it is open, let the server tell what is new."""

@@ -13,11 +13,10 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from labctl.endpoints import Account, Endpoints
+from labctl.endpoints import PROGRAMS, Account, Endpoints
 from labctl.protocols.entry import Values, Via
 from labctl.protocols.ldif import Add, Delete, Modification, Modify, Record, Rename
 from labctl.scenario.messages import Message, Sent
-from labctl.scenario.names import PROGRAMS
 from labctl.scenario.wire import passwords
 
 _PIPE = " |\n"  # a shell goes on in the next line

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Literal
 
-from labctl.endpoints import KINDS, Endpoints, Login, Secret
+from labctl.endpoints import KINDS, PROGRAMS, STRANGER, Endpoints, Login, Secret
 from labctl.errors import ExpectationFailed
 from labctl.protocols.ldif import Modify, Record, Values
 from labctl.scenario.model import Touch
-from labctl.scenario.names import PROGRAMS, STRANGER
 from labctl.scenario.session import Session, Skipped, Undo
 
 NO_RIGHTS = "insufficientAccessRights"  # RFC 4511 §4.1.9

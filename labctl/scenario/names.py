@@ -8,9 +8,6 @@ an address as it stands, and nothing at all is the null sender.
 from labctl.endpoints import Account, Endpoints
 from labctl.errors import UsageError
 
-STRANGER = "stranger"
-PROGRAMS = ("postfix", "dovecot", "policy-admin", "directory-admin", STRANGER)
-"""Who may bind to the directory beside the accounts."""
 PROGRAM_NAMES = (
     "`postfix`, `dovecot`, `policy-admin`, `directory-admin`, or `stranger`, who gives no name"
 )

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from labctl.endpoints import PROGRAMS
 from labctl.scenario.document import Document, Path_, nearest
 from labctl.scenario.model import Step
-from labctl.scenario.names import PROGRAMS
 
 
 def check_references(document: Document, steps: Sequence[tuple[int, Step]]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import LiveLab, bring_up, docker_do
 
+from labctl.endpoints import PROGRAMS
 from labctl.errors import LabNotReady
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
@@ -78,6 +79,16 @@ def test_a_person_added_by_hand_works_at_once_and_leaves_nothing_when_removed(
     lab.run("user", "remove", "grace")
     assert lab.inside("dovecot", "test", "-e", "/home/grace").code != 0
     lab.run("user", "show", "grace", code=2)
+
+
+def test_names_that_mean_something_else_are_no_people(lab: LiveLab) -> None:
+    """Nobody is added by the name of a program; whom Postfix needs is not removed."""
+    for name in PROGRAMS:
+        done = lab.ran("user", "add", name)
+        assert (done.code, "cannot be an account" in done.err) == (2, True), name
+    done = lab.ran("user", "remove", "outside")
+    assert (done.code, "outside stays" in done.err) == (2, True)
+    assert "outside" in {row["name"] for row in lab.json("user", "list")["users"]}
 
 
 @pytest.mark.parametrize("way", ["restart three times", "kill -9 and start", "stop and start"])

@@ -309,7 +309,7 @@ def directory(_lab: LiveLab, step: Played, _line: str, done: Ran) -> Told:
         shown = {name.lower() for name in re.findall(r"^(\w+):", done.out, re.MULTILINE)}
         told = {name: "seen" if name.lower() in shown else "hidden" for name in looks}
         return str(looks), str(told)
-    refused = re.match(r"refused: (\w+) \(", result)
+    refused = re.match(r"refused: (\w+)(?: \(|$)", result)
     expected = refused[1] if refused else "invalidCredentials" if "name or" in result else result
     told = "allowed" if done.code == 0 else RESULT_CODES.get(done.code, "")
     return f"{who}: {expected}", f"{who}: {told}" if told else ""

@@ -156,6 +156,13 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
             "write one such as (mail={address})"
         ],
     ),
+    *(
+        (
+            {"people": {"filter": query}},
+            [f"people.filter: {query!r} is no filter (RFC 4515), its brackets do not match"],
+        )
+        for query in ("(&(a=b)(c={name})", "(c={name}))", "(a=b)(c={name})", "(a=b))((c={name})")
+    ),
     (
         {"people": {"dn": "uid={name}", "filter": "(uid={name})"}},
         ["people: dn stands beside filter or base, give one way to find an entry"],

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, StrictBool, model_validator
 
-from labctl.endpoints import Endpoints
+from labctl.endpoints import PROGRAMS, Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.protocols.directory import Directory, written
 from labctl.protocols.entry import Via
@@ -26,7 +26,7 @@ from labctl.scenario.entries import (
     values_there,
 )
 from labctl.scenario.model import Line, Pattern, Planned, Step, Touch
-from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
+from labctl.scenario.names import PROGRAM_NAMES
 from labctl.scenario.session import Session, Skipped
 from labctl.scenario.shapes import at_most_one, has
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from labctl.endpoints import Endpoints
+from labctl.endpoints import PROGRAMS, Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.protocols.directory import Directory, written
 from labctl.protocols.dn import parts
@@ -27,7 +27,7 @@ from labctl.scenario.entries import (
     whole,
 )
 from labctl.scenario.model import Line, Pattern, Planned, Step, Touch
-from labctl.scenario.names import PROGRAM_NAMES, PROGRAMS
+from labctl.scenario.names import PROGRAM_NAMES
 from labctl.scenario.session import Session, Skipped
 
 
