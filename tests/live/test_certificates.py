@@ -19,7 +19,7 @@ def days_left(lab: LiveLab, service: str, name: str) -> float:
     """Return how long a service's certificate, verified for this name, is still valid."""
     data = lab.json("endpoints")
     context = ssl.create_default_context(cafile=data["ca_file"])
-    at = data["services"][service]
+    at = data[service]
     with (
         socket.create_connection((at["host"], at["port"]), 10) as plain,
         context.wrap_socket(plain, server_hostname=name) as secure,
