@@ -5,17 +5,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from labctl.endpoints import SCHEMA
-from labctl.events import Event, RunStarted
 from labctl.evidence.bundle import README, pack
 from labctl.evidence.masking import Mask, without_passwords
 from labctl.evidence.readme import readme
 from labctl.evidence.snapshot import Omission, Snapshot, differences
 from labctl.report.html import to_html
-from labctl.report.jsonl import parse
-from labctl.report.run import Run, runs
+from labctl.report.jsonl import Stored
+from labctl.report.replay import Replay, runs
+from labctl.report.run import Run
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _TRANSCRIPTS = "transcripts/"
@@ -85,12 +86,13 @@ def bundle(
 ) -> bytes | None:
     """Return the bundle, or None if nothing ran; no password that the mask knows is in it."""
     files, masked = _masked(_files(replayed, before, after), mask)
-    events = _events(files)
-    if not any(isinstance(event, RunStarted) for event in events):
-        return None
+    with TemporaryDirectory() as directory:
+        found = _runs(files, Path(directory))
+        if not found:
+            return None
+        files["report.html"] = "".join(to_html(found))
     left_out = _left_out(before, after, mask)
-    statement = Statement(runs(events), differences(before, after), left_out, masked)
-    files["report.html"] = to_html(events)
+    statement = Statement(found, differences(before, after), left_out, masked)
     files["verdicts.json"] = json.dumps(statement.to_dict(), indent=2) + "\n"
     files[README] = readme(statement, sorted([*files, README]))
     members = {name: text.encode("utf-8", "backslashreplace") for name, text in files.items()}
@@ -119,14 +121,15 @@ def _files(replayed: Iterable[Replayed], before: Snapshot, after: Snapshot) -> d
     return files | {f"after/{name}": text for name, text in after.files.items()}
 
 
-def _events(files: Mapping[str, str]) -> list[Event]:
-    """Return the events of the transcripts as they are in the bundle."""
-    return [
-        event
-        for name in sorted(files)
-        if name.startswith(_TRANSCRIPTS)
-        for event in parse(files[name].encode().splitlines(keepends=True), name)
-    ]
+def _runs(files: Mapping[str, str], directory: Path) -> list[Replay]:
+    """Return the runs of the transcripts as they are in the bundle, read from a directory."""
+    (directory / _TRANSCRIPTS).mkdir()
+    found = []
+    for name in sorted(each for each in files if each.startswith(_TRANSCRIPTS)):
+        path = directory / name
+        path.write_text(files[name], "utf-8", "backslashreplace", newline="\n")
+        found.append(Stored.at(path))
+    return runs(found)
 
 
 def _left_out(before: Snapshot, after: Snapshot, mask: Mask) -> list[Omission]:
