@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
@@ -19,6 +20,7 @@ from labctl.errors import HostProblem, UsageError
 if TYPE_CHECKING:
     from labctl.cli.app import App
     from labctl.endpoints import Endpoints
+    from labctl.evidence.statement import Bundle
     from labctl.report.replay import Replay
     from labctl.scenario.model import Scenario
 
@@ -194,15 +196,23 @@ def kept_evidence(
             begun = zip(texts, transcripts, strict=False)  # an interrupt may have come in between
             replayed = [Replayed(*text, path) for text, path in begun if path.is_file()]
             after = snapshot(endpoints, lab)
-            _write_bundle(targets, bundle(replayed, before, after, Mask.of(endpoints)))
+            _write_bundle(targets, partial(bundle, replayed, before, after, Mask.of(endpoints)))
 
 
-def _write_bundle(targets: Sequence[Target], made: bytes | None) -> None:
+def _write_bundle(targets: Sequence[Target], made: "Callable[[Path], Bundle | None]") -> None:
+    from tempfile import TemporaryDirectory
+
     from labctl.evidence.bundle import digest
 
-    if made is None:
-        return  # nothing ran
-    for target in targets:
-        with target.filled() as file:
-            file.write(made)
-    click.echo(f"labctl: its SHA-256 is {digest(made)}", err=True)
+    with TemporaryDirectory(prefix="labctl-") as directory:
+        try:
+            kept = made(Path(directory))
+        except OSError as error:
+            what = f"the evidence cannot be put together in {directory}: {error.strerror}"
+            raise HostProblem(what, "Is there room? TMPDIR names another place.") from error
+        if kept is None:
+            return  # nothing ran
+        for target in targets:
+            with target.filled() as file:
+                file.writelines(kept.packed())
+            click.echo(f"labctl: its SHA-256 is {digest(target.path)}", err=True)

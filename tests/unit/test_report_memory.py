@@ -4,11 +4,15 @@ import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from test_report_sample import ACCEPTED, SENT, STARTED, cases, said, step, stored
 
 from labctl.events import Event, RunEnded, StepStarted, Verdict
+from labctl.evidence.masking import Mask
+from labctl.evidence.snapshot import Snapshot
+from labctl.evidence.statement import Replayed, bundle
 from labctl.report.jsonl import Stored
 from labctl.report.replay import runs
 from labctl.report.views import FORMS, write
@@ -41,19 +45,31 @@ def with_long_lines(events: Iterator[Event]) -> Iterator[Event]:
             yield LONG
 
 
+def render(form: str, path: Path) -> None:
+    """Render a transcript, or put it into a bundle of evidence."""
+    if form == "evidence":
+        replayed = Replayed(path, "", path)
+        with TemporaryDirectory(dir=path.parent) as place:
+            kept = bundle([replayed], Snapshot(), Snapshot(), Mask(None), Path(place))
+            assert kept is not None
+            assert sum(map(len, kept.packed())) > 0
+    else:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a device
+            write(form, runs([Stored.at(path)]), nowhere, verbose=2)
+
+
 def most_memory(form: str, path: Path) -> int:
     """Return the most bytes that were in use at once while a transcript was rendered."""
     tracemalloc.start()
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  a device
-            write(form, runs([Stored.at(path)]), nowhere, verbose=2)
+        render(form, path)
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.parametrize("long", [steps, rows])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "evidence"])
 def test_a_longer_transcript_takes_no_more_memory(
     tmp_path: Path, form: str, long: Callable[[int], Iterator[Event]]
 ) -> None:
