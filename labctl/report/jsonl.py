@@ -96,7 +96,8 @@ def is_cut_off(path: Path) -> bool:
     with path.open("rb") as file:
         for last in file:  # noqa: B007  the last one is wanted
             pass
-    return not last.endswith(b"\n") and bool(last) and not list(parse([last], str(path)))
+    whole = not last or last.endswith(b"\n")
+    return not whole and not list(parse([last], str(path)))
 
 
 def _placed(lines: Iterable[bytes], name: str, place: int) -> Iterator[tuple[int, Event]]:
