@@ -196,6 +196,7 @@ _KINDS: Mapping[str, type[Event]] = {
     "run-ended": RunEnded,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
+_FIELDS = {kind: [field.name for field in fields(kind)] for kind in _NAMES}
 
 
 def to_dict(event: Event) -> dict[str, Any]:
@@ -213,8 +214,7 @@ def from_dict(data: Mapping[str, Any]) -> Event:
     kind = _KINDS.get(str(data.get("event")))
     if kind is None:
         raise ValueError(f"unknown event {data.get('event')!r}")
-    names = {field.name for field in fields(kind)}
-    values = {name: value for name, value in data.items() if name in names}
+    values = {name: data[name] for name in _FIELDS[kind] if name in data}
     if "verdict" in values:
         values["verdict"] = Verdict(values["verdict"])
     try:

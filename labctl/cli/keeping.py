@@ -4,11 +4,14 @@ Every file is seen to be writable before anything runs, and written at the end, 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
 
@@ -17,7 +20,8 @@ from labctl.errors import HostProblem, UsageError
 if TYPE_CHECKING:
     from labctl.cli.app import App
     from labctl.endpoints import Endpoints
-    from labctl.events import Event
+    from labctl.evidence.statement import Bundle
+    from labctl.report.replay import Replay
     from labctl.scenario.model import Scenario
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,10 +90,14 @@ class Target:
             ) from error
         return target
 
-    def write(self, content: bytes) -> None:
-        """Write it; raises HostProblem when that fails after all."""
+    @contextmanager
+    def filled(self) -> Iterator[BinaryIO]:
+        """Yield what is to be filled, which then takes the file's place; raises HostProblem when
+        that fails after all.
+        """
         try:
-            self.fresh.write_bytes(content)
+            with self.fresh.open("wb") as file:
+                yield file
             self.fresh.replace(self.path)
         except OSError as error:
             raise HostProblem(f"{self.path} cannot be written: {error.strerror}") from error
@@ -109,29 +117,34 @@ def reserved(paths: Sequence[Path], endings: Sequence[str]) -> Iterator[list[Tar
             target.fresh.unlink(missing_ok=True)
 
 
-def read_events(transcripts: Iterable[Path]) -> "list[Event]":
-    """Return the events of transcripts; raises UsageError if one is none."""
-    from labctl.report.jsonl import read
+def read_runs(transcripts: Iterable[Path]) -> "list[Replay]":
+    """Return the runs in transcripts, none if nothing has begun; raises UsageError if one is no
+    transcript.
+    """
+    from labctl.report.jsonl import Stored
+    from labctl.report.replay import runs
 
     try:
-        return [event for path in transcripts for event in read(path)]
+        return runs(Stored.at(path) for path in transcripts)
     except (OSError, ValueError) as error:
         raise UsageError(f"not a transcript: {error}") from error
 
 
-def holds_a_run(events: "Iterable[Event]") -> bool:
-    """Say whether there is anything to report on."""
-    from labctl.events import RunStarted
-
-    return any(isinstance(event, RunStarted) for event in events)
-
-
-def write_reports(targets: Sequence[Target], events: "Sequence[Event]", *, verbose: int) -> None:
+def write_reports(targets: Sequence[Target], runs: "Sequence[Replay]", *, verbose: int) -> None:
     """Write a report in each file's own form."""
-    from labctl.report.views import ENDINGS, render
+    from labctl.report.views import ENDINGS, write
 
     for target in targets:
-        target.write(render(ENDINGS[target.path.suffix], events, verbose=verbose).encode())
+        with target.filled() as file, TextIOWrapper(file, "utf-8", newline="\n") as stream:
+            write(ENDINGS[target.path.suffix], runs, stream, verbose=verbose)
+
+
+def print_report(form: str, runs: "Sequence[Replay]") -> None:
+    """Write a report to stdout."""
+    from labctl.report.views import write
+
+    write(form, runs, sys.stdout)
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -143,17 +156,17 @@ def kept_reports(
     if not targets and not whole:
         yield
         return
-    from labctl.report.views import render
     from labctl.scenario.interrupts import interrupts_held
 
     try:
         yield
     finally:
         with interrupts_held():
-            events = read_events(path for path in transcripts if path.is_file())
-            if holds_a_run(events):
-                write_reports(targets, events, verbose=verbose)
-                click.echo(render(output, events) if whole else "", nl=False)
+            runs = read_runs(path for path in transcripts if path.is_file())
+            if runs:
+                write_reports(targets, runs, verbose=verbose)
+                if whole:
+                    print_report(output, runs)
 
 
 @contextmanager
@@ -183,14 +196,23 @@ def kept_evidence(
             begun = zip(texts, transcripts, strict=False)  # an interrupt may have come in between
             replayed = [Replayed(*text, path) for text, path in begun if path.is_file()]
             after = snapshot(endpoints, lab)
-            _write_bundle(targets, bundle(replayed, before, after, Mask.of(endpoints)))
+            _write_bundle(targets, partial(bundle, replayed, before, after, Mask.of(endpoints)))
 
 
-def _write_bundle(targets: Sequence[Target], made: bytes | None) -> None:
+def _write_bundle(targets: Sequence[Target], made: "Callable[[Path], Bundle | None]") -> None:
+    from tempfile import TemporaryDirectory
+
     from labctl.evidence.bundle import digest
 
-    if made is None:
-        return  # nothing ran
-    for target in targets:
-        target.write(made)
-    click.echo(f"labctl: its SHA-256 is {digest(made)}", err=True)
+    with TemporaryDirectory(prefix="labctl-") as directory:
+        try:
+            kept = made(Path(directory))
+        except OSError as error:
+            what = f"the evidence cannot be put together in {directory}: {error.strerror}"
+            raise HostProblem(what, "Is there room? TMPDIR names another place.") from error
+        if kept is None:
+            return  # nothing ran
+        for target in targets:
+            with target.filled() as file:
+                file.writelines(kept.packed())
+            click.echo(f"labctl: its SHA-256 is {digest(target.path)}", err=True)

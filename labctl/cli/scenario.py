@@ -13,10 +13,10 @@ from labctl.cli.keeping import (
     BUNDLES,
     REPORTS,
     evidence_option,
-    holds_a_run,
     kept_evidence,
     kept_reports,
-    read_events,
+    print_report,
+    read_runs,
     report_option,
     reserved,
     write_reports,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from labctl.endpoints import Endpoints
     from labctl.events import Emit, Event
+    from labctl.report.replay import Replay
     from labctl.scenario.model import Scenario
     from labctl.scenario.session import Containers
 
@@ -277,28 +278,28 @@ def report(app: App, *, run: str, output: str, report: tuple[Path, ...], verbose
     A transcript that ends early, because its run was killed, is rendered as far as it goes.
     """
     from labctl.report.jsonl import is_cut_off
-    from labctl.report.views import render
 
     path = _transcript(app, run)
     with reserved(report, REPORTS) as reports:
-        events = read_events([path])
-        if not holds_a_run(events):
+        runs = read_runs([path])
+        if not runs:
             raise UsageError(f"{path} holds no run: it has no run-started event")
         if is_cut_off(path):
             click.echo(f"labctl: {path} ends in the middle of a line: it was cut off", err=True)
         if output == "text":
-            _play_back(events, verbose)
+            _play_back(runs, verbose)
         else:
-            click.echo(render(output, events), nl=False)
-        write_reports(reports, events, verbose=verbose)
+            print_report(output, runs)
+        write_reports(reports, runs, verbose=verbose)
 
 
-def _play_back(events: "Iterable[Event]", verbose: int) -> None:
+def _play_back(runs: "Iterable[Replay]", verbose: int) -> None:
     from labctl.report.terminal import Terminal
 
     with Terminal(sys.stdout, verbose=verbose) as emit:
-        for event in events:
-            emit(event)
+        for each in runs:
+            for event in each.events():
+                emit(event)
 
 
 def _transcript(app: App, run: str) -> Path:

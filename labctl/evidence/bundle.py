@@ -8,7 +8,8 @@ import hashlib
 import struct
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 MANIFEST: Final = "MANIFEST"
@@ -16,17 +17,25 @@ README: Final = "README.txt"
 PREFIX: Final = "evidence-"
 BLOCK: Final = tarfile.BLOCKSIZE
 MAGIC: Final = b"\x1f\x8b\x08"  # gzip, deflate
+_PIECE: Final = 1 << 16  # bytes of a file that are read at once
+
+Content = bytes | Path
+"""What is in a member: bytes, or those of a file, which is read as it is packed."""
 
 
-def pack(name: str, members: Mapping[str, bytes], at: int) -> bytes:
-    """Return a bundle: the members below the directory `evidence-name`, and their manifest.
+def pack(name: str, members: Mapping[str, Content], at: int) -> Iterator[bytes]:
+    """Yield a bundle, piece by piece: the members below the directory `evidence-name`, and their
+    manifest.
 
     `at` is every file's time, in seconds since the epoch.
     """
-    tar = archive(f"{PREFIX}{name}", {**members, MANIFEST: manifest(members)}, at)
     deflate = zlib.compressobj(zlib.Z_BEST_COMPRESSION, wbits=-zlib.MAX_WBITS)
-    trailer = struct.pack("<II", zlib.crc32(tar), len(tar))
-    return gzip_header(at) + deflate.compress(tar) + deflate.flush() + trailer
+    crc = size = 0
+    yield gzip_header(at)
+    for piece in archive(f"{PREFIX}{name}", {**members, MANIFEST: manifest(members)}, at):
+        crc, size = zlib.crc32(piece, crc), size + len(piece)
+        yield deflate.compress(piece)
+    yield deflate.flush() + struct.pack("<II", crc, size % (1 << 32))  # RFC 1952 §2.3.1
 
 
 def gzip_header(at: int) -> bytes:
@@ -34,28 +43,44 @@ def gzip_header(at: int) -> bytes:
     return MAGIC + struct.pack("<BIBB", 0, at, 2, 255)
 
 
-def manifest(members: Mapping[str, bytes]) -> bytes:
+def manifest(members: Mapping[str, Content]) -> bytes:
     """Return the members' checksums in the form that `sha256sum --check` reads."""
     rows = (f"{digest(members[name])}  {name}\n" for name in sorted(members))
     return "".join(rows).encode("ascii")
 
 
-def digest(content: bytes) -> str:
+def digest(content: Content) -> str:
     """Return the SHA-256 in hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256()
+    for piece in _pieces(content):
+        found.update(piece)
+    return found.hexdigest()
 
 
-def archive(top: str, members: Mapping[str, bytes], at: int) -> bytes:
-    """Return the tar of the members below the directory `top`, in the order of their names.
+def archive(top: str, members: Mapping[str, Content], at: int) -> Iterator[bytes]:
+    """Yield the tar of the members below the directory `top`, in the order of their names.
 
     Raises ValueError for a name that is too long for the format.
     """
-    parts: list[bytes] = []
+    written = 0
     for name in sorted(members):
         content = members[name]
-        parts += [header(f"{top}/{name}", len(content), at), content, bytes(-len(content) % BLOCK)]
-    end = sum(map(len, parts)) + 2 * BLOCK
-    return b"".join([*parts, bytes(2 * BLOCK + -end % tarfile.RECORDSIZE)])
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+        yield header(f"{top}/{name}", size, at)
+        yield from _pieces(content)
+        yield bytes(-size % BLOCK)
+        written += BLOCK + size + -size % BLOCK
+    end = written + 2 * BLOCK
+    yield bytes(2 * BLOCK + -end % tarfile.RECORDSIZE)
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 def header(name: str, size: int, at: int) -> bytes:

@@ -2,23 +2,23 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl.endpoints import SCHEMA
-from labctl.events import Event, RunStarted
-from labctl.evidence.bundle import README, pack
+from labctl.evidence.bundle import README, Content, pack
 from labctl.evidence.masking import Mask, without_passwords
 from labctl.evidence.readme import readme
 from labctl.evidence.snapshot import Omission, Snapshot, differences
-from labctl.report.html import to_html
-from labctl.report.jsonl import parse
-from labctl.report.run import Run, runs
+from labctl.report.jsonl import Stored
+from labctl.report.replay import runs
+from labctl.report.run import Run
+from labctl.report.views import write
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_TRANSCRIPTS = "transcripts/"
+_REPORT = "report.html"
 _LONGEST = 40  # of a scenario's name in the archive, whose format knows 100 characters
 
 
@@ -80,53 +80,83 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What is to be kept: large files lie in a directory until they are packed."""
+
+    name: str
+    at: int
+    members: Mapping[str, Content]
+
+    def packed(self) -> Iterator[bytes]:
+        """Yield the archive, piece by piece."""
+        return pack(self.name, self.members, self.at)
+
+
 def bundle(
-    replayed: Iterable[Replayed], before: Snapshot, after: Snapshot, mask: Mask
-) -> bytes | None:
-    """Return the bundle, or None if nothing ran; no password that the mask knows is in it."""
-    files, masked = _masked(_files(replayed, before, after), mask)
-    events = _events(files)
-    if not any(isinstance(event, RunStarted) for event in events):
+    replayed: Iterable[Replayed], before: Snapshot, after: Snapshot, mask: Mask, directory: Path
+) -> Bundle | None:
+    """Return the bundle, or None if nothing ran; no password that the mask knows is in it.
+
+    Transcripts and their report, which may be long, are put into a directory, and no more than a
+    step of them is held.
+    """
+    texts, transcripts = _named(replayed, before, after)
+    files, masked = _masked(texts, mask)
+    stored: dict[str, Path] = {}
+    for number, (name, path) in enumerate(transcripts.items()):
+        stored[name] = directory / str(number)
+        if times := _masked_transcript(path, stored[name], mask):
+            masked[name] = times
+    found = runs(Stored.at(path) for path in stored.values())
+    if not found:
         return None
+    report = directory / _REPORT
+    with report.open("w", encoding="utf-8", newline="\n") as stream:
+        write("html", found, stream)
     left_out = _left_out(before, after, mask)
-    statement = Statement(runs(events), differences(before, after), left_out, masked)
-    files["report.html"] = to_html(events)
+    masked = dict(sorted(masked.items()))
+    statement = Statement(found, differences(before, after), left_out, masked)
     files["verdicts.json"] = json.dumps(statement.to_dict(), indent=2) + "\n"
-    files[README] = readme(statement, sorted([*files, README]))
+    files[README] = readme(statement, sorted([*files, *stored, _REPORT, README]))
     members = {name: text.encode("utf-8", "backslashreplace") for name, text in files.items()}
-    return pack(statement.name, members, statement.at)
+    return Bundle(statement.name, statement.at, {**members, **stored, _REPORT: report})
 
 
-def _masked(files: Mapping[str, str], mask: Mask) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the files without passwords, and in which of them there were any, and how many."""
-    done = {
-        name: (mask.apply_to_transcript if name.startswith(_TRANSCRIPTS) else mask.apply)(text)
-        for name, text in files.items()
-    }
-    times = {name: number for name, (_, number) in sorted(done.items()) if number}
+def _masked(texts: Mapping[str, str], mask: Mask) -> tuple[dict[str, str], dict[str, int]]:
+    """Return texts without passwords, and in which of them there were any, and how many."""
+    done = {name: mask.apply(text) for name, text in texts.items()}
+    times = {name: number for name, (_, number) in done.items() if number}
     return {name: text for name, (text, _) in done.items()}, times
 
 
-def _files(replayed: Iterable[Replayed], before: Snapshot, after: Snapshot) -> dict[str, str]:
-    files: dict[str, str] = {}
+def _masked_transcript(path: Path, copy: Path, mask: Mask) -> int:
+    """Copy a transcript without passwords, and return how many there were."""
+    times = 0
+    with (
+        path.open(encoding="utf-8", errors="backslashreplace", newline="\n") as lines,
+        copy.open("w", encoding="utf-8", newline="\n") as masked,
+    ):
+        for line in lines:
+            text, number = mask.apply_to_transcript(line)
+            masked.write(text)
+            times += number
+    return times
+
+
+def _named(
+    replayed: Iterable[Replayed], before: Snapshot, after: Snapshot
+) -> tuple[dict[str, str], dict[str, Path]]:
+    """Return what goes into the bundle by the names that it has there: texts, and transcripts."""
+    texts: dict[str, str] = {}
+    transcripts: dict[str, Path] = {}
     for number, each in enumerate(replayed, 1):
         stem = f"{number:03}-{_UNSAFE.sub('-', each.scenario.stem)[:_LONGEST]}"
-        files[f"scenarios/{stem}.yaml"] = each.text
-        files[f"{_TRANSCRIPTS}{stem}.jsonl"] = each.transcript.read_text(
-            "utf-8", "backslashreplace"
-        )
-    files |= {f"before/{name}": text for name, text in before.files.items()}
-    return files | {f"after/{name}": text for name, text in after.files.items()}
-
-
-def _events(files: Mapping[str, str]) -> list[Event]:
-    """Return the events of the transcripts as they are in the bundle."""
-    return [
-        event
-        for name in sorted(files)
-        if name.startswith(_TRANSCRIPTS)
-        for event in parse(files[name].encode().splitlines(keepends=True), name)
-    ]
+        texts[f"scenarios/{stem}.yaml"] = each.text
+        transcripts[f"transcripts/{stem}.jsonl"] = each.transcript
+    for when, taken in (("before", before), ("after", after)):
+        texts |= {f"{when}/{name}": text for name, text in taken.files.items()}
+    return texts, transcripts
 
 
 def _left_out(before: Snapshot, after: Snapshot, mask: Mask) -> list[Omission]:

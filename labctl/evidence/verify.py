@@ -155,7 +155,7 @@ def _state(listed: str | None, seen: str | None) -> str:
 def _made_by_us(found: Examination, data: bytes, tar: bytes, at: int) -> bool:
     """Say whether the members alone, packed again, make the same headers and the same tar."""
     try:
-        again = archive(found.name, found.contents, at)
+        again = b"".join(archive(found.name, found.contents, at))
     except ValueError:
         return False
     header = gzip_header(at) if 0 <= at < 1 << 32 else b""

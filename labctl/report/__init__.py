@@ -11,9 +11,10 @@ looks the same live and when its stored transcript is rendered again years later
 `views`      any of them, by name or by the ending of a file
 ===========  ==================================================================================
 
-Beneath them: `run` gathers events into steps and runs, `wording` holds the words and the escapes
-that the views share, `ink` writes them plainly, and `colour` on a terminal, with rich.
+Beneath them: `run` gathers events into steps, cases and the sums of a run, `replay` reads a run as
+often as a view wants, so that none is held whole; `wording` holds the words and the escapes that
+the views share, `ink` writes them plainly, and `colour` on a terminal, with rich.
 
 Text from a server is never trusted: every view shows control characters as escapes (`\x1b`).
-Heavy libraries (rich, jinja2, junitparser) are imported where they are used, since start-up counts.
+Heavy libraries (rich, jinja2) are imported where they are used, since start-up counts.
 """

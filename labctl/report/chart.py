@@ -3,13 +3,15 @@
 Steps become a time line: bars along an axis of seconds. Cases become columns, one each, in order.
 """
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
 from labctl.events import Wire
-from labctl.report.run import Case, Run, Step
+from labctl.report.replay import Replay
+from labctl.report.run import Case, Step
 from labctl.report.wording import duration
 
 _ALONG, _UPWARDS = 6, 3  # ticks at most, the one at 0 among them
@@ -26,46 +28,82 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class _Span:
+    of: Step | Case
+    start: float  # seconds
+    took: float
+
+
+_Spans = Callable[[], Iterator[_Span]]
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
-    """The bars, and the places on the axis, in percent, that have a label."""
+    """What is told of the bars: how many there are, the first, the last and the one that took
+    longest, the median of the durations in seconds, and the places on the axis, in percent, that
+    have a label. The bars themselves are made one by one.
+    """
 
-    bars: tuple[Bar, ...]
+    number: int
+    first: Step | Case
+    last: Step | Case
+    slowest: Step | Case
+    middle: float
     ticks: tuple[tuple[float, str], ...]
+    whole: float
+    spans: _Spans
 
     @property
-    def slowest(self) -> Step | Case:
-        """The step or case that took longest."""
-        return max((bar.of for bar in self.bars), key=lambda each: each.seconds)
-
-    @property
-    def middle(self) -> float:
-        """The median of the durations, in seconds."""
-        return median(bar.of.seconds for bar in self.bars)
+    def bars(self) -> Iterator[Bar]:
+        """The bars, as the run is read again."""
+        for span in self.spans():
+            yield Bar(span.of, _percent(span.start, self.whole), _percent(span.took, self.whole))
 
 
-def timeline(run: Run) -> Chart:
-    """Return the steps of a run as they followed one another; those that were skipped took no time.
+def timeline(run: Replay) -> Chart | None:
+    """Return the steps of a run as they followed one another, or None if there were none; those
+    that were skipped took no time.
 
     Clocks may be set while a run goes on: nothing begins before the run.
     """
-    steps = [step for step in run.steps if step.outcome != "skipped"]
-    spans = [(step, max(step.started.at - run.started.at, 0.0), _took(step)) for step in steps]
-    whole = max((begun + took for _, begun, took in spans), default=0.0) or 1.0
-    bars = (Bar(step, _percent(begun, whole), _percent(took, whole)) for step, begun, took in spans)
-    return Chart(tuple(bars), tuple(_ticks(whole, _ALONG)))
+    began = run.started.at
+
+    def spans() -> Iterator[_Span]:
+        for step in run.steps():
+            if step.outcome != "skipped":
+                yield _Span(step, max(step.started.at - began, 0.0), _took(step))
+
+    return _chart(spans, _ALONG)
 
 
-def columns(cases: Sequence[Case]) -> Chart:
-    """Return a column for each case, as high as it took; there must be one at least."""
-    whole = max(case.seconds for case in cases) or 1.0
-    bars = (Bar(case, 0.0, _percent(case.seconds, whole)) for case in cases)
-    return Chart(tuple(bars), tuple(_ticks(whole, _UPWARDS)))
+def columns(run: Replay) -> Chart | None:
+    """Return a column for each case, as high as it took, or None if there are none."""
+    return _chart(lambda: (_Span(case, 0.0, case.seconds) for case in run.cases()), _UPWARDS)
+
+
+def _chart(spans: _Spans, most: int) -> Chart | None:
+    first = next(spans(), None)
+    if first is None:
+        return None
+    last = slowest = first
+    whole, seconds = 0.0, array("d")
+    for last in spans():
+        whole = max(whole, last.start + last.took)
+        seconds.append(last.of.seconds)
+        if last.of.seconds > slowest.of.seconds:
+            slowest = last
+    whole = whole or 1.0
+    ticks = tuple(_ticks(whole, most))
+    told = len(seconds), first.of, last.of, slowest.of, median(seconds)
+    return Chart(*told, ticks, whole, spans)
 
 
 def _took(step: Step) -> float:
     """Return how long a step took; one without an end, until it was last heard of."""
+    if step.ended:
+        return step.seconds
     heard = [event.at for event in step.happened if isinstance(event, Wire)]
-    return step.seconds if step.ended else max([*heard, step.started.at]) - step.started.at
+    return max([*heard, step.started.at]) - step.started.at
 
 
 def _percent(seconds: float, whole: float) -> float:

@@ -1,16 +1,17 @@
 """The run as one HTML page to keep or to send: no network, no script, light and dark, printable."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from labctl.events import Event
 from labctl.report.chart import columns, timeline
-from labctl.report.run import Case, Run, runs
+from labctl.report.replay import Replay
+from labctl.report.run import Case
 from labctl.report.wording import (
     INTERRUPTED,
     MARKS,
+    OPEN,
     count,
     duration,
     lines,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _MANY: Final = 40  # so many rows in which nothing happened are folded away
-OPEN: Final = "expected open"
 
 _MARKS: Final = {**MARKS, OPEN: "○", "met": MARKS["passed"], "not met": MARKS["failed"]}
 _GROUPS: Final = {
@@ -42,27 +42,32 @@ _GROUPS: Final = {
 class Group:
     """The cases that ended the same way, worst first; `folded` if there is no need to see them."""
 
+    run: Replay
     kind: str
     title: str
     about: str
-    cases: Sequence[Case]
+    number: int
 
     @property
     def folded(self) -> bool:
         """Say whether they are out of the way: many, and nothing happened in them."""
-        return self.kind in ("skipped", "passed") and len(self.cases) > _MANY
+        return self.kind in ("skipped", "passed") and self.number > _MANY
+
+    @property
+    def cases(self) -> Iterator[Case]:
+        """The cases, as the run is read again."""
+        return (case for case in self.run.cases() if case.kind == self.kind)
 
 
-def to_html(events: Iterable[Event]) -> str:
-    """Return the transcript as a self-contained page. Raises ValueError if there is no run in it.
+def to_html(runs: Sequence[Replay]) -> Iterator[str]:
+    """Yield runs as a self-contained page, piece by piece.
 
     Every value is escaped for HTML and made `visible`: the page shows what a server sent, and
     cannot be changed by it.
     """
-    return _template().render(
-        runs=runs(events),
+    return _template().generate(
+        runs=runs,
         marks=_MARKS,
-        kind=kind,
         groups=groups,
         timeline=timeline,
         columns=columns,
@@ -103,12 +108,7 @@ def _printable(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def kind(case: Case) -> str:
-    """Return how a case ended, or `expected open`."""
-    return OPEN if case.outcome == "passed" and case.meaning == OPEN else case.outcome
-
-
-def groups(run: Run) -> list[Group]:
+def groups(run: Replay) -> list[Group]:
     """Return the cases of a run by how they ended."""
-    found = {name: [case for case in run.cases if kind(case) == name] for name in _GROUPS}
-    return [Group(name, *_GROUPS[name], cases) for name, cases in found.items() if cases]
+    ways = run.sums.cases.ways
+    return [Group(run, name, *told, ways[name]) for name, told in _GROUPS.items() if ways[name]]

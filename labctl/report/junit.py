@@ -6,73 +6,105 @@ A run that was interrupted, or did not pass although all its steps did (nothing 
 case of its own that says so, and no reader takes it for a success.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
 
-from labctl.events import Event
-from labctl.report.run import Case, Run, Step, runs
-from labctl.report.wording import INTERRUPTED, lines, visible, wire_mark
+from labctl.report.replay import Replay
+from labctl.report.run import Case, Step, Sum
+from labctl.report.wording import INTERRUPTED, OPEN, lines, visible, wire_mark
 
-if TYPE_CHECKING:
-    from junitparser import TestCase, TestSuite
-
-
-def to_junit(events: Iterable[Event]) -> str:
-    """Return the transcript as JUnit XML. Raises ValueError if there is no run in it."""
-    from junitparser import JUnitXml
-
-    report = JUnitXml("labctl")
-    for run in runs(events):
-        report.add_testsuite(_suite(run))
-    report.update_statistics()  # type: ignore[no-untyped-call]
-    xml: bytes = report.tostring()  # type: ignore[no-untyped-call]
-    return xml.decode("utf-8")
+_RESULTS = {"failed": "failure", "error": "error", INTERRUPTED: "error", "skipped": "skipped"}
+_COUNTED = {"failures": ("failed",), "errors": ("error", INTERRUPTED), "skipped": ("skipped",)}
 
 
-def _suite(run: Run) -> "TestSuite":
-    from junitparser import TestSuite
+def to_junit(runs: Sequence[Replay]) -> Iterator[str]:
+    """Yield runs as JUnit XML, piece by piece."""
+    suites = [_suite(run) for run in runs]
+    report = Element("testsuites", name="labctl")
+    for name in ("tests", *_COUNTED):
+        report.set(name, str(sum(int(suite.attrib[name]) for suite in suites)))
+    report.set("time", str(round(sum(float(suite.attrib["time"]) for suite in suites), 3)))
+    yield _opened(report)
+    for run, suite in zip(runs, suites, strict=True):
+        yield _opened(suite)
+        yield tostring(_properties(run), "unicode")
+        for case in _cases(run):
+            yield tostring(case, "unicode")
+        yield _closed(suite)
+    yield _closed(report)
 
-    suite = TestSuite(visible(run.started.scenario))
-    suite.timestamp = run.began.isoformat(timespec="seconds")
-    for name in ("title", "lab", "policy", "run"):
-        suite.add_property(name, visible(getattr(run.started, name)))
-    suite.add_testcases(_cases(run))
+
+def _opened(element: Element) -> str:
+    """Return the beginning of an element, up to where others go in."""
+    return tostring(element, "unicode").removesuffix(" />") + ">"
+
+
+def _closed(element: Element) -> str:
+    return f"</{element.tag}>"
+
+
+def _suite(run: Replay) -> Element:
+    """Return the suite with its numbers, and nothing in it."""
+    suite = Element("testsuite", name=visible(run.started.scenario))
+    suite.set("timestamp", run.began.isoformat(timespec="seconds"))
+    listed, of_itself = _listed(run), _is_a_case(run)
+    suite.set("tests", str(sum(each.number for each in listed) + of_itself))
+    for name, outcomes in _COUNTED.items():
+        number = sum(each.ways[outcome] for each in listed for outcome in outcomes)
+        suite.set(name, str(number + (of_itself and run.outcome in outcomes)))
+    suite.set("time", str(round(sum(each.seconds for each in listed), 3)))
     return suite
 
 
-def _cases(run: Run) -> list["TestCase"]:
+def _properties(run: Replay) -> Element:
+    properties = Element("properties")
+    for name in ("title", "lab", "policy", "run"):
+        SubElement(properties, "property", name=name, value=visible(getattr(run.started, name)))
+    return properties
+
+
+def _listed(run: Replay) -> list[Sum]:
+    """Return the sums of what is a test case here: cases, or else all steps."""
+    return [run.sums.cases] if run.sums.cases.number else [run.sums.steps, run.sums.undos]
+
+
+def _is_a_case(run: Replay) -> bool:
+    """Say whether nothing else would tell that the run did not pass."""
+    none_red = all(each.ways.keys() <= {"passed", OPEN} for each in _listed(run))
+    return run.outcome == INTERRUPTED or (run.outcome != "passed" and none_red)
+
+
+def _cases(run: Replay) -> Iterator[Element]:
     scenario = visible(run.started.scenario)
-    cases = [_of_case(scenario, case) for case in run.cases] or [
-        _case(scenario, _name(step), step.seconds, step.outcome, _headline(step), _body(step))
-        for step in run.steps
-    ]
-    none_red = all(each.outcome == "passed" for each in run.cases or run.steps)
-    if run.outcome == INTERRUPTED or (run.outcome != "passed" and none_red):
-        cases.append(_case(scenario, "the run", 0, run.outcome, visible(run.reason)))
-    return cases
+    if run.sums.cases.number:
+        yield from (_of_case(scenario, case) for case in run.cases())
+    else:
+        yield from (_of_step(scenario, step) for step in run.steps())
+    if _is_a_case(run):
+        yield _case(scenario, "the run", 0.0, run.outcome, visible(run.reason))
 
 
-def _of_case(scenario: str, case: Case) -> "TestCase":
-    body = "\n".join(f"{_name(step)}\n{_body(step)}" for step in case.steps)
+def _of_case(scenario: str, case: Case) -> Element:
+    red = case.outcome in _RESULTS
+    body = "\n".join(f"{_name(step)}\n{_body(step)}" for step in case.steps) if red else ""
     name = visible(f"{case.started.number:03} {case.started.name}")
     made = _case(scenario, name, case.seconds, case.outcome, visible(case.reason), body)
     if case.ended and case.ended.note:
-        made.system_out = visible(case.note)
+        SubElement(made, "system-out").text = visible(case.note)
     return made
 
 
-def _case(  # noqa: PLR0917  a case has that many parts
-    scenario: str, name: str, seconds: float, outcome: str, message: str, text: str = ""
-) -> "TestCase":
-    from junitparser import Error, Failure, Skipped, TestCase
+def _of_step(scenario: str, step: Step) -> Element:
+    told = (_headline(step), _body(step)) if step.outcome in _RESULTS else ()
+    return _case(scenario, _name(step), step.seconds, step.outcome, *told)
 
-    case = TestCase(name, scenario, round(seconds, 3))
-    kinds = {"failed": Failure, "error": Error, INTERRUPTED: Error, "skipped": Skipped}
-    if kind := kinds.get(outcome):
-        result = kind(message or outcome, outcome)
-        if text:
-            result.text = text
-        case.result = [result]
+
+def _case(  # noqa: PLR0917  a case has that many parts
+    scenario: str, name: str, seconds: float, outcome: str, message: str = "", text: str = ""
+) -> Element:
+    case = Element("testcase", name=name, classname=scenario, time=str(round(seconds, 3)))
+    if result := _RESULTS.get(outcome):
+        SubElement(case, result, message=message or outcome, type=outcome).text = text or None
     return case
 
 

@@ -1,11 +1,12 @@
-"""Runs and steps, gathered from a flat sequence of events.
+"""Steps, cases and runs, gathered from a flat sequence of events.
 
-An interrupted run has steps or an end missing; it is still a run, and its outcome says so.
+A step is held until it is over, and so are the steps of a case; of a run there are only sums, so
+that it may be as long as it likes. An interrupted run has steps or an end missing; it is still a
+run, and its outcome says so.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,7 +25,7 @@ from labctl.events import (
     StepStarted,
     Wire,
 )
-from labctl.report.wording import INTERRUPTED, OUTCOMES, count
+from labctl.report.wording import INTERRUPTED, OPEN, OUTCOMES, count
 
 Happening = Wire | Change | Check | Command | Clue | Note
 LAST = 20
@@ -130,6 +131,11 @@ class Case:
         return self.ended.seconds if self.ended else 0.0
 
     @property
+    def kind(self) -> str:
+        """How it ended, or `expected open` if it passed because a known way is open."""
+        return OPEN if self.outcome == "passed" and self.meaning == OPEN else self.outcome
+
+    @property
     def meaning(self) -> str:
         """What its having passed means, if it is not the usual: `expected open`."""
         return self.ended.note if self.ended else ""
@@ -147,14 +153,48 @@ class Case:
         return ": ".join(filter(None, (self.meaning, self.seen)))
 
 
+@dataclass(slots=True)
+class Sum:
+    """How many steps or cases ended which way, how long they took together, in seconds, and the
+    first reason for each way.
+    """
+
+    ways: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, way: str, each: Step | Case) -> None:
+        """Count one more."""
+        self.ways[way] += 1
+        self.seconds += each.seconds
+        if each.reason:
+            self.reasons.setdefault(way, each.reason)
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return self.ways.total()
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is counted while a run goes on: its steps, those that take back, its cases by their
+    kind, and the expectations that were held against something.
+    """
+
+    steps: Sum = field(default_factory=Sum)
+    undos: Sum = field(default_factory=Sum)
+    cases: Sum = field(default_factory=Sum)
+    checks: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a scenario; `ended` is None if its transcript ends early."""
+    """One run of a scenario, in sums; `ended` is None if its transcript ends early."""
 
     started: RunStarted
-    steps: tuple[Step, ...]
     ended: RunEnded | None
-    cases: tuple[Case, ...] = ()
+    sums: Sums
 
     @property
     def outcome(self) -> str:
@@ -169,6 +209,14 @@ class Run:
         return self.ended.reason if self.ended else "the transcript ends before the run did"
 
     @property
+    def told(self) -> bool:
+        """Say whether a case or a step has told the reason already."""
+        if self.sums.cases.reasons:
+            return True
+        reasons = (*self.sums.steps.reasons.values(), *self.sums.undos.reasons.values())
+        return any(self.reason in each for each in reasons)
+
+    @property
     def began(self) -> datetime:
         """When it began, in UTC."""
         return datetime.fromtimestamp(self.started.at, UTC)
@@ -176,31 +224,33 @@ class Run:
     @property
     def seconds(self) -> float:
         """How long it took; where its end is missing, how long its steps took."""
-        return self.ended.seconds if self.ended else sum(step.seconds for step in self.steps)
+        if self.ended:
+            return self.ended.seconds
+        return self.sums.steps.seconds + self.sums.undos.seconds
 
     @property
     def outcomes(self) -> dict[str, int]:
         """How many steps, or cases, ended which way, without those that none did; undo steps are
         not counted.
         """
-        counted = self.cases or [step for step in self.steps if not step.started.undo]
-        ways = Counter(each.outcome for each in counted)
+        ways = Counter(self.sums.cases.ways or self.sums.steps.ways)
+        ways["passed"] += ways[OPEN]
         return {name: ways[name] for name in OUTCOMES if ways[name]}
 
     @property
     def open(self) -> int:
         """How many cases passed because a way is open that is known to be."""
-        return sum(bool(case.meaning) for case in self.cases)
+        return self.sums.cases.ways[OPEN]
 
     @property
     def checks(self) -> int:
         """How many expectations were held against something."""
-        return self.ended.checks if self.ended else sum(len(step.checks) for step in self.steps)
+        return self.ended.checks if self.ended else self.sums.checks
 
     @property
     def tally(self) -> str:
         """The run in numbers: `12 steps, 31 checks, 0.84 s`."""
-        steps = count(sum(self.outcomes.values()), "case" if self.cases else "step")
+        steps = count(sum(self.outcomes.values()), "case" if self.sums.cases.number else "step")
         ways = [f"{number} {name}" for name, number in self.outcomes.items()]
         if self.open:
             ways.append(f"{self.open} expected open")
@@ -210,84 +260,60 @@ class Run:
 
 
 class Gathering:
-    """A run in the making: takes events one by one and says when a step is over."""
+    """A run in the making: takes events one by one and says when a step or a case is over."""
 
     def __init__(self, started: RunStarted) -> None:
-        self._run = started
-        self._steps: list[Step] = []
-        self._cases: list[Case] = []
+        self._started = started
+        self._sums = Sums()
         self._case: CaseStarted | None = None
-        self._first = 0  # of the steps, the one that the open case begins with
+        self._steps: list[Step] = []  # of the open case
         self._step: StepStarted | None = None
         self._happened: list[Happening] = []
 
-    def add(self, event: Event) -> Step | None:
-        """Take one event. Return the step that it ends, if any.
+    def add(self, event: Event) -> Step | Case | None:
+        """Take one event. Return the step that it ends, or the case, with its last step.
 
         A step whose end is missing is over where the next begins. What happens between two steps
         belongs to the later one.
         """
+        over: Step | Case | None = None
         match event:
             case StepStarted():
-                step, self._step = self.close(), event
-                return step
+                over, self._step = self._close_step(None), event
             case StepEnded():
-                return self.close(event)
+                over = self._close_step(event)
             case CaseStarted():
-                self.close_case()
-                self._case, self._first = event, len(self._steps)
+                over, self._case = self.close(), event
             case CaseEnded():
-                self.close_case(event)
+                over = self.close(event)
             case Wire() | Change() | Check() | Command() | Clue() | Note():
                 self._happened.append(event)
-        return None
+        return over
+
+    def close(self, ended: CaseEnded | None = None) -> Step | Case | None:
+        """End the open case, or else the open step, and return it; without an end it was
+        interrupted.
+        """
+        step = self._close_step(None)
+        if self._case is None:
+            return step
+        case = Case(self._case, tuple(self._steps), ended)
+        self._sums.cases.add(case.kind, case)
+        self._case, self._steps = None, []
+        return case
 
     def run(self, ended: RunEnded | None = None) -> Run:
         """Return the run as it stands; a step that is still open counts as interrupted."""
-        self.close_case()
-        return Run(self._run, tuple(self._steps), ended, tuple(self._cases))
-
-    def close_case(self, ended: CaseEnded | None = None) -> Case | None:
-        """End the open case, if there is one, and its open step; return the last case."""
         self.close()
-        if self._case is not None:
-            steps = tuple(self._steps[self._first :])
-            self._cases.append(Case(self._case, steps, ended))
-            self._case = None
-        return self._cases[-1] if self._cases else None
+        return Run(self._started, ended, self._sums)
 
-    def close(self, ended: StepEnded | None = None) -> Step | None:
-        """End the open step, if there is one, and return it; without an end it was interrupted."""
+    def _close_step(self, ended: StepEnded | None) -> Step | None:
         if self._step is None:
             return None
         step = Step(self._step, tuple(self._happened), ended)
-        self._steps.append(step)
         self._step, self._happened = None, []
+        (self._sums.undos if step.started.undo else self._sums.steps).add(step.outcome, step)
+        self._sums.checks += len(step.checks)
+        if self._case is not None:
+            self._steps.append(step)
         return step
-
-
-def runs(events: Iterable[Event]) -> list[Run]:
-    """Return the runs in a transcript, finished or not.
-
-    Raises ValueError if there is none: a report about nothing would read like a success.
-    """
-    found = list(_runs(events))
-    if not found:
-        raise ValueError("the transcript holds no run: it has no run-started event")
-    return found
-
-
-def _runs(events: Iterable[Event]) -> Iterator[Run]:
-    gathering: Gathering | None = None
-    for event in events:
-        if isinstance(event, RunStarted):
-            if gathering:
-                yield gathering.run()
-            gathering = Gathering(event)
-        elif gathering and isinstance(event, RunEnded):
-            yield gathering.run(event)
-            gathering = None
-        elif gathering:
-            gathering.add(event)
-    if gathering:
-        yield gathering.run()

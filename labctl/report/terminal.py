@@ -120,7 +120,7 @@ class Terminal:
             self._finish(gathering, event)
         elif isinstance(event, CaseEnded):
             self._end_case(gathering, event)
-        elif (step := gathering.add(event)) and self._one_by_one:
+        elif isinstance(step := gathering.add(event), Step) and self._one_by_one:
             self._step(step)
         if isinstance(event, Moved):
             self._moved(event)
@@ -145,7 +145,7 @@ class Terminal:
         if not self._in_case:
             return
         self._in_case = False
-        if case := gathering.close_case(ended):
+        if isinstance(case := gathering.close(ended), Case):
             self.ink.row(_case_row(case, case.outcome))
             if self._stepwise:
                 return
@@ -157,7 +157,7 @@ class Terminal:
 
     def _finish(self, gathering: Gathering, ended: RunEnded | None) -> None:
         self._end_case(gathering, None)
-        if step := gathering.close():
+        if isinstance(step := gathering.close(), Step):
             self._step(step)
         run = gathering.run(ended)
         self.ink.blank()
@@ -255,6 +255,5 @@ def _labelled(label: str, text: str, style: str = "") -> Iterator[Detail]:
 
 
 def _news(run: Run) -> str:
-    """Return the run's reason, unless a step has told it already."""
-    told = run.reason == run.outcome or any(run.reason in step.reason for step in run.steps)
-    return "" if told or any(case.reason for case in run.cases) else run.reason
+    """Return the run's reason, unless a step or a case has told it already."""
+    return "" if run.told or run.reason == run.outcome else run.reason

@@ -1,14 +1,12 @@
 """A transcript in any of its forms, and which ending of a file means which form."""
 
-import io
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TextIO
 
-from labctl.events import Event
+from labctl.report import jsonl
 from labctl.report.html import to_html
-from labctl.report.jsonl import JsonlWriter
 from labctl.report.junit import to_junit
-from labctl.report.run import runs
+from labctl.report.replay import Replay
 from labctl.report.terminal import Terminal
 
 FORMS: Final = ("text", "jsonl", "junit", "html")
@@ -20,26 +18,21 @@ ENDINGS: Final[Mapping[str, str]] = {
 }
 
 
-def render(form: str, events: Iterable[Event], *, verbose: int = 0) -> str:
-    """Return the transcript in one of `FORMS`, ending with a line feed.
+def write(form: str, runs: Sequence[Replay], stream: TextIO, *, verbose: int = 0) -> None:
+    """Write runs to a stream in one of `FORMS`, as they are read again, ending with a line feed.
 
-    `verbose` is that of the text. Raises ValueError if there is no run in the transcript.
+    `verbose` is that of the text. Raises ValueError if there are none: a report about nothing would
+    read like a success.
     """
-    found = list(events)
-    if form == "junit":
-        return f"{to_junit(found)}\n"
-    if form == "html":
-        return f"{to_html(found)}\n"
-    runs(found)
-    stream = io.StringIO()
-    if form == "jsonl":
-        _emit_all(found, JsonlWriter(stream))
-    else:
+    if not runs:
+        raise ValueError("the transcript holds no run: it has no run-started event")
+    if form == "text":
         with Terminal(stream, verbose=verbose, colour=False) as terminal:
-            _emit_all(found, terminal)
-    return stream.getvalue()
-
-
-def _emit_all(events: Iterable[Event], emit: Terminal | JsonlWriter) -> None:
-    for event in events:
-        emit(event)
+            for run in runs:
+                for event in run.events():
+                    terminal(event)
+    elif form == "jsonl":
+        stream.writelines(jsonl.line(event) for run in runs for event in run.events())
+    else:
+        stream.writelines(to_html(runs) if form == "html" else to_junit(runs))
+        stream.write("\n")

@@ -6,6 +6,9 @@ from typing import Final
 INTERRUPTED: Final = "interrupted"
 """How a step or a run ended that has no end in the transcript."""
 
+OPEN: Final = "expected open"
+"""How a case ended that passed because a way is open that is known to be."""
+
 OUTCOMES: Final = ("passed", "failed", "error", INTERRUPTED, "skipped")
 """How a step, a case or a run can end, in the order in which they are counted."""
 

@@ -23,7 +23,9 @@ from labctl.events import (
     Verdict,
     from_dict,
 )
-from labctl.report.html import to_html
+from labctl.report.jsonl import JsonlWriter, Stored
+from labctl.report.replay import runs
+from labctl.report.views import write
 from labctl.report.wording import MARKS
 from labctl.settings import dotenv
 
@@ -134,7 +136,12 @@ def files(lab: LiveLab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     }
     found = {name: place / f"{name}.html" for name in PAGES}
     for name, file in found.items():
-        file.write_text(to_html(told[name]))
+        transcript = place / f"{name}.jsonl"
+        with JsonlWriter(transcript) as emit:
+            for event in told[name]:
+                emit(event)
+        with file.open("w", encoding="utf-8") as page:
+            write("html", runs([Stored.at(transcript)]), page)
     return found
 
 

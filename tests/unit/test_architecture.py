@@ -19,7 +19,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "settings": ({"errors", "endpoints"}, {"dotenv"}),
     "protocols": (BASE, {"ldap3"}),
     "scenario": (BASE | {"protocols"}, {"pydantic", "ruamel"}),
-    "report": ({"events"}, {"rich", "junitparser", "jinja2", "markdown_it", "markupsafe"}),
+    "report": ({"events"}, {"rich", "jinja2", "markdown_it", "markupsafe"}),
     "explain": (BASE | {"protocols"}, set()),
     "lab": (BASE | {"protocols"}, {"docker", "cryptography", "ldif"}),
     "evidence": (BASE | {"protocols", "report", "lab"}, {"ldif"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from test_report_sample import Told, rendered
 from test_runner import STACK, Doing, changing, failing, passing, raising
 
 from labctl.events import (
@@ -21,9 +22,7 @@ from labctl.events import (
     from_dict,
     to_dict,
 )
-from labctl.report.html import to_html
-from labctl.report.junit import to_junit
-from labctl.report.run import runs
+from labctl.report.replay import runs
 from labctl.report.terminal import Terminal
 from labctl.scenario.loader import load
 from labctl.scenario.model import Case, Needs, Scenario
@@ -192,12 +191,12 @@ def test_an_interrupted_case_is_told_as_such() -> None:
     _, events = told(*MIXED)
     broken = events[: next(i for i, e in enumerate(events) if isinstance(e, StepEnded))]
     assert any("interrupted" in line and "good" in line for line in shown(broken))
-    assert runs(broken)[0].cases[0].outcome == "interrupted"
+    assert [case.outcome for case in runs([Told(broken)])[0].cases()] == ["interrupted"]
 
 
 def test_a_case_is_a_test_case_of_junit() -> None:
     """The suite has the rows, not their steps; a failure holds its steps."""
-    suite = ET.fromstring(to_junit(told(*MIXED)[1]))[0]  # noqa: S314
+    suite = ET.fromstring(rendered("junit", told(*MIXED)[1]))[0]  # noqa: S314
     found = suite.findall("testcase")
     assert [each.attrib["name"] for each in found] == ["001 good", "002 bad", "003 late"]
     assert [[part.tag for part in each] for each in found] == [["system-out"], ["failure"], []]
@@ -206,7 +205,7 @@ def test_a_case_is_a_test_case_of_junit() -> None:
 
 def test_the_page_shows_cases_and_opens_those_that_failed() -> None:
     """Each row is there with its steps beneath, in the group of how it ended, the worst first."""
-    page = to_html(told(*MIXED)[1])
+    page = rendered("html", told(*MIXED)[1])
     assert page.count('<li id="r1-c') == 3
     assert page.count("<details open>") == 1
     headings = [

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from test_evidence_bundle import MEMBERS, WHOLE, adding
-from test_report_sample import MIXED, stored
+from test_report_sample import MIXED, rendered, stored
 
 from labctl.cli import COMMANDS
-from labctl.report.views import ENDINGS, render
+from labctl.report.views import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = ("list", "show", "set", "disable", "enable", "offboard", "kick", "add", "remove")
@@ -172,9 +172,9 @@ def test_reports_are_written_by_their_endings(tmp_path: Path, transcript: Path) 
     options = [part for place in places for part in ("--report", str(place))]
     done = labctl("report", str(transcript), "-o", "junit", *options, state=tmp_path)
     assert done.returncode == 0
-    assert done.stdout == render("junit", MIXED)
+    assert done.stdout == rendered("junit", MIXED)
     for place in places:
-        assert place.read_text() == render(ENDINGS[place.suffix], MIXED)
+        assert place.read_text() == rendered(ENDINGS[place.suffix], MIXED)
         assert f"wrote {place}" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"t.jsonl", *(p.name for p in places)}
 

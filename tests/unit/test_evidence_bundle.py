@@ -25,7 +25,7 @@ MEMBERS = {
     "transcripts/r1.jsonl": b'{"event": "run-started"}\n' * 40,
     "empty.txt": b"",
 }
-WHOLE = pack("r1", MEMBERS, AT)
+WHOLE = b"".join(pack("r1", MEMBERS, AT))
 TAR = gzip.decompress(WHOLE)
 
 
@@ -79,9 +79,19 @@ def test_a_bundle_is_whole_and_lists_its_members() -> None:
 
 def test_the_same_members_are_the_same_bytes() -> None:
     """Neither the order in which they come, nor the hour, nor the place plays a part."""
-    assert pack("r1", dict(reversed(MEMBERS.items())), AT) == WHOLE
-    assert pack("r1", MEMBERS, AT + 1) != WHOLE
+    assert b"".join(pack("r1", dict(reversed(MEMBERS.items())), AT)) == WHOLE
+    assert b"".join(pack("r1", MEMBERS, AT + 1)) != WHOLE
     assert tarred(lambda _: None) == zipped(TAR), "as Python's own tarfile writes it"
+
+
+def test_a_file_is_packed_as_its_bytes_are(tmp_path: Path) -> None:
+    """Also one that is read in several pieces."""
+    for size in (0, 511, 512, 200_000):
+        content = b"0123456789" * (size // 10) + b"x" * (size % 10)
+        (tmp_path / "file").write_bytes(content)
+        of_file = pack("r1", {**MEMBERS, "x": tmp_path / "file"}, AT)
+        assert b"".join(of_file) == b"".join(pack("r1", {**MEMBERS, "x": content}, AT))
+        assert examine(b"".join(pack("r1", {**MEMBERS, "x": tmp_path / "file"}, AT))).whole
 
 
 def test_ordinary_tools_verify_it(tmp_path: Path) -> None:
@@ -112,7 +122,9 @@ TAMPERED = {
     ),
     "a member missing": (
         zipped(
-            archive(TOP, {"README.txt": MEMBERS["README.txt"], MANIFEST: manifest(MEMBERS)}, AT)
+            b"".join(
+                archive(TOP, {"README.txt": MEMBERS["README.txt"], MANIFEST: manifest(MEMBERS)}, AT)
+            )
         ),
         "before/people.ldif: missing",
     ),
@@ -233,6 +245,6 @@ def test_what_unpacks_without_end_is_not_unpacked(monkeypatch: pytest.MonkeyPatc
     """A few kilobytes that hold gigabytes are given up early."""
     monkeypatch.setattr("labctl.evidence.verify._LARGEST", 1 << 20)
     bomb = {**MEMBERS, "zeros": bytes(1 << 24)}
-    found = examine(pack("r1", bomb, AT))
+    found = examine(b"".join(pack("r1", bomb, AT)))
     assert any("unpacks to more than" in problem for problem in found.problems)
     assert sum(map(len, found.contents.values())) < 1 << 22

@@ -41,9 +41,11 @@ def made(
         Replayed(Path(f"{name}.yaml"), "title: t\n", stored(path / f"{number}.jsonl", events))
         for number, events in enumerate(runs)
     ]
-    data = bundle(replayed, before or Snapshot(), after or Snapshot(), Mask.of(endpoints))
-    assert data is not None
-    found = examine(data)
+    place = path / "bundle"
+    place.mkdir(exist_ok=True)
+    kept = bundle(replayed, before or Snapshot(), after or Snapshot(), Mask.of(endpoints), place)
+    assert kept is not None
+    found = examine(b"".join(kept.packed()))
     assert found.whole, found.problems
     return {each: content.decode() for each, content in found.contents.items()}
 
@@ -112,8 +114,8 @@ def test_a_scenario_may_have_any_name(tmp_path: Path) -> None:
 def test_nothing_ran_nothing_is_kept(tmp_path: Path) -> None:
     """A bundle about no run would read like a success."""
     empty = Replayed(Path("x.yaml"), "", stored(tmp_path / "t.jsonl", []))
-    assert bundle([empty], Snapshot(), Snapshot(), Mask.of(NOBODY)) is None
-    assert bundle([], Snapshot(), Snapshot(), Mask.of(NOBODY)) is None
+    for nothing in ([empty], []):
+        assert bundle(nothing, Snapshot(), Snapshot(), Mask.of(NOBODY), tmp_path) is None
 
 
 def test_a_password_in_any_file_is_masked_and_told(tmp_path: Path) -> None:
@@ -169,7 +171,8 @@ def test_a_bundle_does_not_depend_on_the_host(tmp_path: Path) -> None:
         "from labctl.evidence.statement import Replayed, bundle;"
         "e = Endpoints('x', 0, 'x.org', 'dc=x', 'hardened', None, {});"
         f"r = Replayed(Path('a.yaml'), 'x', Path({str(path)!r}));"
-        "print(hashlib.sha256(bundle([r], Snapshot(), Snapshot(), Mask.of(e))).hexdigest())"
+        f"b = bundle([r], Snapshot(), Snapshot(), Mask.of(e), Path({str(tmp_path)!r}));"
+        "print(hashlib.sha256(b''.join(b.packed())).hexdigest())"
     )
     seen = {
         subprocess.run(

@@ -3,14 +3,15 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
-from test_report_sample import INTERRUPTED, PASSED, stored
+from test_report_sample import INTERRUPTED, PASSED, rendered, stored
 
 from labctl.cli.keeping import REPORTS, kept_reports, reserved
 from labctl.errors import HostProblem, LabNotReady, UsageError
-from labctl.events import Event
-from labctl.report.views import render
+from labctl.report.replay import Replay
+from labctl.report.views import write
 
 
 @pytest.fixture(autouse=True)
@@ -26,11 +27,11 @@ def test_an_interrupt_waits_until_everything_is_written(
 ) -> None:
     """Whoever presses Ctrl-C twice has the reports all the same."""
 
-    def interrupted(form: str, events: list[Event], *, verbose: int = 0) -> str:
+    def interrupted(form: str, runs: list[Replay], stream: TextIO, *, verbose: int = 0) -> None:
         signal.raise_signal(signal.SIGINT)
-        return render(form, events, verbose=verbose)
+        write(form, runs, stream, verbose=verbose)
 
-    monkeypatch.setattr("labctl.report.views.render", interrupted)
+    monkeypatch.setattr("labctl.report.views.write", interrupted)
     places = [tmp_path / "r.txt", tmp_path / "r.xml"]
     transcripts = [stored(tmp_path / "t.jsonl", INTERRUPTED)]
     with (
@@ -55,7 +56,7 @@ def test_what_ran_is_reported_although_an_error_ends_it(tmp_path: Path, error: E
         kept_reports(targets, transcripts, output="text", verbose=0),
     ):
         raise error
-    assert place.read_text() == render("jsonl", PASSED)
+    assert place.read_text() == rendered("jsonl", PASSED)
 
 
 def test_where_nothing_ran_nothing_is_written(tmp_path: Path) -> None:
@@ -86,5 +87,8 @@ def test_a_place_that_is_gone_at_the_end_is_told(tmp_path: Path) -> None:
     with reserved([place], REPORTS) as (target,):
         target.fresh.unlink()
         place.parent.rmdir()
-        with pytest.raises(HostProblem, match="cannot be written: No such file"):
-            target.write(b"")
+        with (
+            pytest.raises(HostProblem, match="cannot be written: No such file"),
+            target.filled(),
+        ):
+            pytest.fail("it was filled")

@@ -5,10 +5,19 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from junitparser import JUnitXml
-from test_report_sample import FURTHER, INTERRUPTED, MIXED, PASSED, POLICY, STARTED, said, step
+from test_report_sample import (
+    FURTHER,
+    INTERRUPTED,
+    MIXED,
+    PASSED,
+    POLICY,
+    STARTED,
+    rendered,
+    said,
+    step,
+)
 
 from labctl.events import Check, RunEnded, Verdict
-from labctl.report.junit import to_junit
 
 NOTHING = RunEnded(Verdict.ERROR, "nothing was checked", 1, 0, 0, 0, 0, 0.1, 1)
 BY_SIGNAL = RunEnded(Verdict.ERROR, "interrupted", 1, 0, 0, 0, 1, 0.1, 130)
@@ -21,7 +30,7 @@ def cases(xml: str) -> dict[str, ET.Element]:
 
 def test_a_run_is_a_suite_and_a_step_a_case() -> None:
     """Names, class name, times and where it ran are in the places CI servers look for."""
-    xml = to_junit(PASSED)
+    xml = rendered("junit", PASSED)
     (suite,) = ET.fromstring(xml)  # noqa: S314
     assert suite.attrib["name"] == "alice-leaves"
     assert suite.attrib["timestamp"] == "2025-12-29T09:20:00+00:00"
@@ -38,11 +47,10 @@ def test_a_run_is_a_suite_and_a_step_a_case() -> None:
 
 def test_verdicts_become_failure_error_and_skipped() -> None:
     """Every verdict has its element, and junitparser counts them as we do."""
-    report = JUnitXml.fromstring(to_junit(MIXED))
+    xml = rendered("junit", MIXED)
+    report = JUnitXml.fromstring(xml)
     assert (report.tests, report.failures, report.errors, report.skipped) == (8, 1, 2, 1)
-    found = {
-        name[:7]: [child.tag for child in case] for name, case in cases(to_junit(MIXED)).items()
-    }
+    found = {name[:7]: [child.tag for child in case] for name, case in cases(xml).items()}
     assert found["04 send"] == ["failure"]
     assert found["05 rece"] == ["error"]
     assert found["06 paus"] == ["skipped"]
@@ -52,7 +60,7 @@ def test_verdicts_become_failure_error_and_skipped() -> None:
 
 def test_a_failure_holds_expected_seen_and_the_wire() -> None:
     """The failure's text is enough to understand it: no log has to be looked for."""
-    (failure,) = ET.fromstring(to_junit(MIXED)).iter("failure")  # noqa: S314
+    (failure,) = ET.fromstring(rendered("junit", MIXED)).iter("failure")  # noqa: S314
     assert failure.attrib["message"] == "the recipient was accepted"
     assert failure.text is not None
     lines = failure.text.splitlines()
@@ -70,19 +78,19 @@ def test_a_failure_holds_expected_seen_and_the_wire() -> None:
 def test_the_wire_of_a_failure_is_bounded() -> None:
     """A CI server's page shows the end of it, and how much there is before."""
     wire = [said("->", f"line {number}") for number in range(1, 34)]
-    xml = to_junit([STARTED, *step(1, "send x", wire, Verdict.FAILED)])
+    xml = rendered("junit", [STARTED, *step(1, "send x", wire, Verdict.FAILED)])
     assert "… 13 lines before" in xml
     assert xml.count("line ") == 20
 
 
 def test_the_text_can_be_stored_as_utf_8() -> None:
     """No lone surrogate is left that could not be written to a file."""
-    assert ET.fromstring(to_junit(MIXED).encode()) is not None  # noqa: S314
+    assert ET.fromstring(rendered("junit", MIXED).encode()) is not None  # noqa: S314
 
 
 def test_an_interrupted_step_is_an_error() -> None:
     """A step without an end makes the suite fail, with the wire so far."""
-    case = cases(to_junit(INTERRUPTED))["03 resend Quarterly report"]
+    case = cases(rendered("junit", INTERRUPTED))["03 resend Quarterly report"]
     assert case[0].tag == "error"
     assert case[0].attrib["message"] == "interrupted"
     assert "RCPT TO" in (case[0].text or "")
@@ -98,7 +106,7 @@ def test_an_interrupted_step_is_an_error() -> None:
 )
 def test_a_run_that_did_not_pass_is_never_green(end: list[RunEnded], message: str) -> None:
     """If all steps passed but the run did not, a case of its own is an error."""
-    report = to_junit([STARTED, *step(1, "send alice to bob"), *end])
+    report = rendered("junit", [STARTED, *step(1, "send alice to bob"), *end])
     assert JUnitXml.fromstring(report).errors == 1
     assert cases(report)["the run"][0].attrib["message"] == message
 
@@ -106,17 +114,13 @@ def test_a_run_that_did_not_pass_is_never_green(end: list[RunEnded], message: st
 def test_a_failure_without_a_reason_tells_its_check() -> None:
     """The message falls back on what was expected and seen."""
     check = Check("the reply", "554", "250", ok=False)
-    xml = to_junit([STARTED, *step(1, "send x", [check], Verdict.FAILED)])
+    xml = rendered("junit", [STARTED, *step(1, "send x", [check], Verdict.FAILED)])
     assert 'message="the reply: expected 554, seen 250"' in xml
 
 
 def test_two_runs_are_two_suites() -> None:
     """Several runs in one stream of events stay apart, also of the same scenario."""
-    again = [replace(STARTED, run="other"), *PASSED[1:]]
-    assert [len(suite) for suite in JUnitXml.fromstring(to_junit(PASSED + again))] == [4, 4]
-
-
-def test_no_run_is_no_report() -> None:
-    """An empty transcript is an error, for an empty report would read like a success."""
-    with pytest.raises(ValueError, match="holds no run"):
-        to_junit([])
+    xml = rendered("junit", [*PASSED, replace(STARTED, run="other"), *PASSED[1:], *MIXED])
+    report = JUnitXml.fromstring(xml)
+    assert [(suite.tests, suite.failures) for suite in report] == [(4, 0), (4, 0), (8, 1)]
+    assert (report.tests, report.failures, report.errors, report.time) == (16, 1, 2, 6.776)

@@ -1,6 +1,8 @@
 """A run made by hand that the tests of all views share: every verdict, undo, an unkind server."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from labctl.events import (
@@ -22,6 +24,8 @@ from labctl.events import (
     to_dict,
 )
 from labctl.report.jsonl import JsonlWriter
+from labctl.report.replay import runs
+from labctl.report.views import write
 
 AT = 1_767_000_000.0
 UNKIND = (
@@ -149,6 +153,24 @@ def cases(number: int, *, failed: Container[int], open_: Container[int]) -> list
 
 INTERRUPTED: list[Event] = MIXED[: MIXED.index(REFUSED[0]) + 1]
 """A run that broke off in the middle of its third step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A transcript that is nowhere stored; an event's place is its index."""
+
+    events: Sequence[Event]
+
+    def since(self, place: int = 0) -> Iterator[tuple[int, Event]]:
+        """Yield the events from a place on."""
+        return enumerate(self.events[place:], place)
+
+
+def rendered(form: str, events: Sequence[Event], *, verbose: int = 0) -> str:
+    """Return what the view of that form makes of events."""
+    stream = StringIO()
+    write(form, runs([Told(events)]), stream, verbose=verbose)
+    return stream.getvalue()
 
 
 def stored(path: Path, events: Iterable[Event]) -> Path:

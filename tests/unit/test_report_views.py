@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from junitparser import JUnitXml
 from test_report_html import parsed
-from test_report_sample import INTERRUPTED, MIXED, PASSED, STARTED, UNKIND, stored
+from test_report_sample import INTERRUPTED, MIXED, PASSED, STARTED, UNKIND, rendered, stored
 
 from labctl.cli.keeping import REPORTS
 from labctl.events import (
@@ -30,7 +30,7 @@ from labctl.events import (
     to_dict,
 )
 from labctl.report.jsonl import is_cut_off, parse, read
-from labctl.report.views import ENDINGS, FORMS, render
+from labctl.report.views import ENDINGS, FORMS
 
 # What a server, a directory or a scenario's author might write, and what could break a report.
 TEXTS = st.one_of(
@@ -81,7 +81,7 @@ def test_whatever_the_events_every_form_is_well_formed(events: list[Event]) -> N
     JUnit's readers, the text has no control character, and the lines are the events again.
     """
     told = [STARTED, *events]
-    page, xml, text, lines = (render(form, told) for form in ("html", "junit", "text", "jsonl"))
+    page, xml, text, lines = (rendered(form, told) for form in ("html", "junit", "text", "jsonl"))
     assert "script" not in parsed(page).seen
     assert JUnitXml.fromstring(xml).tests == len(list(ET.fromstring(xml).iter("testcase")))  # noqa: S314
     for shown in (page, xml, text):
@@ -96,7 +96,7 @@ def test_whatever_the_events_every_form_is_well_formed(events: list[Event]) -> N
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_ends_with_one_line_feed(form: str) -> None:
     """A report is a text file."""
-    text = render(form, MIXED)
+    text = rendered(form, MIXED)
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
 
@@ -105,7 +105,7 @@ def test_every_form_ends_with_one_line_feed(form: str) -> None:
 def test_no_run_is_no_report(form: str) -> None:
     """In no form does an empty transcript look like a success."""
     with pytest.raises(ValueError, match="holds no run"):
-        render(form, PASSED[1:])
+        rendered(form, PASSED[1:])
 
 
 def test_every_form_has_its_ending() -> None:
@@ -123,7 +123,7 @@ def test_a_transcript_that_a_crash_cut_off_says_that_it_ended_early(
     path = stored(tmp_path / "t.jsonl", MIXED)
     path.write_bytes(path.read_bytes()[: -1 - cut])
     assert is_cut_off(path)
-    shown = render(form, read(path))
+    shown = rendered(form, list(read(path)))
     if form == "jsonl":
         assert "run-ended" not in shown
     else:
@@ -143,7 +143,7 @@ def test_a_whole_transcript_is_not_cut_off(tmp_path: Path) -> None:
 def test_an_interrupted_run_says_so(form: str) -> None:
     """Also one that came to its end in an orderly way, with what was changed put back."""
     ended = RunEnded(Verdict.ERROR, "interrupted", 2, 0, 0, 0, 1, 0.2, 130)
-    shown = render(form, [*INTERRUPTED, ended])
+    shown = rendered(form, [*INTERRUPTED, ended])
     assert "interrupted" in shown
     if form == "text":
         assert shown.endswith("\ninterrupted: 3 steps (2 passed, 1 interrupted), 1 check, 0.20 s\n")
