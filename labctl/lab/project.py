@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, SlotTaken
 from labctl.lab.engine import Engine, run
 from labctl.lab.images import PREFIX, Image
+from labctl.lab.images import SERVICES as SERVERS
 from labctl.lab.state import LabFiles, LabRecord, write_private
 from labctl.settings import Settings
 
@@ -141,6 +143,9 @@ class Project:
     def up(self) -> None:
         """Create and start what is not running as the files say; returns once it is started.
 
+        Compose creates, and the engine is asked to start all servers at once: Compose starts one
+        after the other, which takes twice as long.
+
         Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
         self._require_slot()
@@ -148,11 +153,24 @@ class Project:
             if container.status == "paused":  # by a run that was killed; Compose stumbles over it
                 container.unpause()
         try:
-            run(
-                self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
-            )
+            self._compose_up("--no-start", "--remove-orphans")
+            with ThreadPoolExecutor(len(SERVERS)) as pool:
+                list(pool.map(self._start, SERVERS))
+            if self._extra:  # services that are not ours, in the order that they want
+                self._compose_up("--detach")
         except HostProblem as error:
             raise self._explained(error) from error
+
+    def _compose_up(self, *options: str) -> None:
+        run(self.command("up", "--no-build", *options), env=_environment())
+
+    def _start(self, service: str) -> None:
+        from docker.errors import APIError
+
+        try:
+            self.engine.client.api.start(f"{self.name}-{service}-1")
+        except APIError as error:
+            raise HostProblem(f"{service} cannot be started: {error.explanation}") from error
 
     def _require_slot(self) -> None:
         """Keep apart from a lab of another checkout in the same slot, and from taken ports."""

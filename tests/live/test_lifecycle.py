@@ -101,6 +101,15 @@ def test_everything_restarts(scratch: LiveLab, way: str, which: str) -> None:
     scratch.run("scenario", "offboarding")
 
 
+def test_every_server_ends_by_itself_when_it_is_told_to(scratch: LiveLab) -> None:
+    """None is killed at the end of its time (137), or ended by the signal: `down` is quick."""
+    names = [scratch.container(service) for service in SERVICES]
+    docker_do("stop", "-t", "5", *names)
+    codes = docker_do("inspect", "--format", "{{.State.ExitCode}}", *names).split()
+    assert dict(zip(SERVICES, codes, strict=True)) == dict.fromkeys(SERVICES, "0")
+    scratch.run("up")
+
+
 @pytest.mark.parametrize("which", ["dovecot", "all"])
 def test_up_lets_go_on_what_a_killed_run_left_paused(scratch: LiveLab, which: str) -> None:
     """Compose would not start it, and `labctl doctor` names this very command."""
