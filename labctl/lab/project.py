@@ -3,7 +3,7 @@
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +140,9 @@ class Project:
             **{f"LAB_IMAGE_{k.upper()}": image.reference for k, image in images.items()},
         }
 
-    def up(self) -> None:
-        """Create and start what is not running as the files say; returns once it is started.
+    def up(self, started: Callable[[str], object]) -> None:
+        """Create and start what is not running as the files say, and tell `started` of each server;
+        returns once all are started.
 
         Compose creates, and the engine is asked to start all servers at once: Compose starts one
         after the other, which takes twice as long.
@@ -155,7 +156,7 @@ class Project:
         try:
             self._compose_up("--no-start", "--remove-orphans")
             with ThreadPoolExecutor(len(SERVERS)) as pool:
-                list(pool.map(self._start, SERVERS))
+                list(pool.map(lambda service: started(self._start(service)), SERVERS))
             if self._extra:  # services that are not ours, in the order that they want
                 self._compose_up("--detach")
         except HostProblem as error:
@@ -164,13 +165,14 @@ class Project:
     def _compose_up(self, *options: str) -> None:
         run(self.command("up", "--no-build", *options), env=_environment())
 
-    def _start(self, service: str) -> None:
+    def _start(self, service: str) -> str:
         from docker.errors import APIError
 
         try:
             self.engine.client.api.start(f"{self.name}-{service}-1")
         except APIError as error:
             raise HostProblem(f"{service} cannot be started: {error.explanation}") from error
+        return service
 
     def _require_slot(self) -> None:
         """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
