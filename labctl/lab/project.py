@@ -48,8 +48,10 @@ def reachable(settings: Settings) -> str:
 
 
 def containers_in(engine: Engine, slot: int) -> "list[Container]":
-    """Return the containers in a slot, whosever they are."""
-    return engine.client.containers.list(all=True, filters=_in(slot))
+    """Return the containers in a slot, whosever they are, as the engine lists them: `attrs`
+    has the labels, and no more is asked of each.
+    """
+    return engine.client.containers.list(all=True, sparse=True, filters=_in(slot))
 
 
 def require_unused(engine: Engine, slot: int) -> None:
@@ -149,8 +151,7 @@ class Project:
 
         Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
-        self._require_slot()
-        for container in containers_in(self.engine, self.record.slot):
+        for container in self._require_slot():
             if container.status == "paused":  # by a run that was killed; Compose stumbles over it
                 container.unpause()
         try:
@@ -174,8 +175,10 @@ class Project:
             raise HostProblem(f"{service} cannot be started: {error.explanation}") from error
         return service
 
-    def _require_slot(self) -> None:
-        """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
+    def _require_slot(self) -> "list[Container]":
+        """Keep apart from a lab of another checkout in the same slot, and from taken ports; returns
+        what there is of this one.
+        """
         found = containers_in(self.engine, self.record.slot)
         if others := self._others(found):
             name, state = others
@@ -185,13 +188,14 @@ class Project:
             )
         if not any(container.status in {"running", "paused"} for container in found):
             self._require_ports()
+        return found
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:
         """Return the name and state directory of another lab that has the slot, if one has."""
         mine = (self.files.name, self._state)
         names = ("mail-policy-lab.name", "mail-policy-lab.state")
         for container in found:
-            name, state = (container.labels.get(label, "unknown") for label in names)
+            name, state = (container.attrs["Labels"].get(label, "unknown") for label in names)
             if (name, state) != mine:
                 return name, state
         return None
