@@ -4,13 +4,19 @@ Speaks to Postfix through libmilter, in a thread for each SMTP session. Everythi
 ends in a temporary refusal. The password of the directory's account comes on standard input.
 """
 
+import os
+import signal
 import sys
+from threading import Thread
 
 import milter
 from directory import Away, Directory, from_environment
 from header_from import Fields, Refused, owns
 
 PORT = 8891
+# The image's STOPSIGNAL. libmilter keeps SIGTERM for itself, and looks only each five seconds
+# whether there was one.
+STOP = signal.SIGUSR1
 UNWANTED = (
     milter.P_NOCONNECT
     | milter.P_NOHELO
@@ -95,8 +101,16 @@ def _log(message: Message, text: str) -> None:
     sys.stderr.write(f"milter: {message.login!r}: {text}\n")
 
 
+def _end_when_told() -> None:
+    """End at once; whoever is served meanwhile sees the milter go, and is told to try again."""
+    signal.sigwait({STOP})
+    os._exit(0)
+
+
 def main() -> None:
     """Serve until told to stop."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {STOP})  # in all threads, as sigwait wants
+    Thread(target=_end_when_told, daemon=True).start()
     events = Milter(from_environment(sys.stdin.readline().strip()))
     milter.set_envfrom_callback(events.begun)
     milter.set_header_callback(events.field)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labctl.errors import HostProblem
@@ -22,8 +22,17 @@ class Ran:
     processor: float
 
 
-def ran(command: Sequence[str], env: Mapping[str, str] | None = None) -> Ran:
-    """Run a program, which must end well; raises HostProblem with what it said otherwise."""
+Tell = Callable[[str], object]
+
+
+def _nobody(_line: str) -> None:
+    """Tell nobody."""
+
+
+def ran(command: Sequence[str], env: Mapping[str, str] | None = None, tell: Tell = _nobody) -> Ran:
+    """Run a program, telling its lines as they come; raises HostProblem with what it said unless it
+    ends well.
+    """
     begun = time.perf_counter()
     with subprocess.Popen(
         list(command),
@@ -33,14 +42,17 @@ def ran(command: Sequence[str], env: Mapping[str, str] | None = None) -> Ran:
         stderr=subprocess.STDOUT,
     ) as process:
         try:
-            said = process.stdout.read() if process.stdout else b""
+            text = ""
+            for said in process.stdout or ():
+                line = said.decode("utf-8", "backslashreplace")
+                text += line
+                tell(line)
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:  # an interrupt: what was begun does not go on
             process.terminate()
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - begun
-    text = said.decode("utf-8", "backslashreplace")
     if process.returncode != 0:
         tail = "\n".join(text.strip().splitlines()[-15:])
         raise HostProblem(
@@ -49,7 +61,7 @@ def ran(command: Sequence[str], env: Mapping[str, str] | None = None) -> Ran:
     return Ran(text, seconds, usage.ru_utime + usage.ru_stime)
 
 
-def labctl(lab: Lab, *arguments: str) -> Ran:
+def labctl(lab: Lab, *arguments: str, tell: Tell = _nobody) -> Ran:
     """Run labctl on a lab as its users do, Python's start included."""
     env = {**os.environ, "LAB_STATE_DIR": str(lab.settings.state.resolve())}
-    return ran([sys.executable, "-m", "labctl", "-n", lab.name, *arguments], env)
+    return ran([sys.executable, "-m", "labctl", "-n", lab.name, *arguments], env, tell)

@@ -101,8 +101,10 @@ class Lab:
             images = ensure_images(self.engine, self.settings.root, progress)
             self.project.write_env(images)
             progress.step(f"starting {', '.join(SERVERS)}")
-            self.project.up()
-            converged = self._bring_to_seed(progress, reset=False)
+            with ThreadPoolExecutor(1) as pool:
+                wanted = pool.submit(self._wanted, reset=False)  # while the engine is busy
+                self.project.up(self.containers.open)
+            converged = self._bring_to_seed(progress, *wanted.result(), reset=False)
             return Came(converged, tuple(certificates))
 
     def warnings(self) -> list[str]:
@@ -123,7 +125,7 @@ class Lab:
                 pool.submit(self.containers.execute, "postfix", ["postsuper", "-d", "ALL"]),
                 pool.submit(self.containers.execute, "dovecot", ["maildirs", "empty"]),
             ]
-            converged = self._bring_to_seed(progress, reset=True)
+            converged = self._bring_to_seed(progress, *self._wanted(reset=True), reset=True)
             for task in tasks:
                 task.result()
             return Came(converged)
@@ -155,16 +157,31 @@ class Lab:
         host = Host(hostname(self.settings), reachable(self.settings))
         return ensure_certificates(self.files.secrets, CERTIFIED, host)
 
-    def _bring_to_seed(self, progress: Progress, *, reset: bool) -> "Converged":
-        """Bring directory and Maildirs to the seed, have the policy enforced, and see every
-        server answer.
+    def _wanted(self, *, reset: bool) -> "tuple[list[SeedEntry], dict[str, Person]]":
+        """Return who is to be in the directory, and the people that this host is to know, whom it
+        notes.
         """
-        from labctl.lab import ready, shadow
-        from labctl.lab.seed import converge, people_of, read_seed
+        from labctl.lab.seed import people_of, read_seed
 
         seed = read_seed(self.settings.root / "scenarios" / "seed.ldif", self.settings)
         people = people_of(seed, self._known_people(seed, reset=reset))
         write_people(self.files.accounts, people)
+        return seed, people
+
+    def _bring_to_seed(
+        self,
+        progress: Progress,
+        seed: "list[SeedEntry]",
+        people: Mapping[str, Person],
+        *,
+        reset: bool,
+    ) -> "Converged":
+        """Bring directory and Maildirs to the seed, have the policy enforced, and see every
+        server answer.
+        """
+        from labctl.lab import ready, shadow
+        from labctl.lab.seed import converge
+
         endpoints = self.endpoints()
         first = endpoints.accounts[seed[0].name]
 

@@ -3,7 +3,8 @@
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, SlotTaken
 from labctl.lab.engine import Engine, run
 from labctl.lab.images import PREFIX, Image
+from labctl.lab.images import SERVICES as SERVERS
 from labctl.lab.state import LabFiles, LabRecord, write_private
 from labctl.settings import Settings
 
@@ -46,8 +48,10 @@ def reachable(settings: Settings) -> str:
 
 
 def containers_in(engine: Engine, slot: int) -> "list[Container]":
-    """Return the containers in a slot, whosever they are."""
-    return engine.client.containers.list(all=True, filters=_in(slot))
+    """Return the containers in a slot, whosever they are, as the engine lists them: `attrs`
+    has the labels, and no more is asked of each.
+    """
+    return engine.client.containers.list(all=True, sparse=True, filters=_in(slot))
 
 
 def require_unused(engine: Engine, slot: int) -> None:
@@ -138,24 +142,44 @@ class Project:
             **{f"LAB_IMAGE_{k.upper()}": image.reference for k, image in images.items()},
         }
 
-    def up(self) -> None:
-        """Create and start what is not running as the files say; returns once it is started.
+    def up(self, started: Callable[[str], object]) -> None:
+        """Create and start what is not running as the files say, and tell `started` of each server;
+        returns once all are started.
+
+        Compose creates, and the engine is asked to start as many servers at once as there are
+        processors, the directory first, which takes longest to answer: Compose starts one after the
+        other, which takes twice as long.
 
         Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
-        self._require_slot()
-        for container in containers_in(self.engine, self.record.slot):
+        for container in self._require_slot():
             if container.status == "paused":  # by a run that was killed; Compose stumbles over it
                 container.unpause()
         try:
-            run(
-                self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
-            )
+            self._compose_up("--no-start", "--remove-orphans")
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(lambda service: started(self._start(service)), SERVERS))
+            if self._extra:  # services that are not ours, in the order that they want
+                self._compose_up("--detach")
         except HostProblem as error:
             raise self._explained(error) from error
 
-    def _require_slot(self) -> None:
-        """Keep apart from a lab of another checkout in the same slot, and from taken ports."""
+    def _compose_up(self, *options: str) -> None:
+        run(self.command("up", "--no-build", *options), env=_environment())
+
+    def _start(self, service: str) -> str:
+        from docker.errors import APIError
+
+        try:
+            self.engine.client.api.start(f"{self.name}-{service}-1")
+        except APIError as error:
+            raise HostProblem(f"{service} cannot be started: {error.explanation}") from error
+        return service
+
+    def _require_slot(self) -> "list[Container]":
+        """Keep apart from a lab of another checkout in the same slot, and from taken ports; returns
+        what there is of this one.
+        """
         found = containers_in(self.engine, self.record.slot)
         if others := self._others(found):
             name, state = others
@@ -165,13 +189,14 @@ class Project:
             )
         if not any(container.status in {"running", "paused"} for container in found):
             self._require_ports()
+        return found
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:
         """Return the name and state directory of another lab that has the slot, if one has."""
         mine = (self.files.name, self._state)
         names = ("mail-policy-lab.name", "mail-policy-lab.state")
         for container in found:
-            name, state = (container.labels.get(label, "unknown") for label in names)
+            name, state = (container.attrs["Labels"].get(label, "unknown") for label in names)
             if (name, state) != mine:
                 return name, state
         return None

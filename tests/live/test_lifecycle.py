@@ -112,6 +112,31 @@ def test_everything_restarts(scratch: LiveLab, way: str, which: str) -> None:
     scratch.run("scenario", "offboarding")
 
 
+def test_every_server_ends_by_itself_when_it_is_told_to(scratch: LiveLab) -> None:
+    """None is killed at the end of its time (137), or ended by the signal: `down` is quick."""
+    names = [scratch.container(service) for service in SERVICES]
+    docker_do("stop", "-t", "5", *names)
+    codes = docker_do("inspect", "--format", "{{.State.ExitCode}}", *names).split()
+    assert dict(zip(SERVICES, codes, strict=True)) == dict.fromkeys(SERVICES, "0")
+    scratch.run("up")
+
+
+def test_a_service_of_ones_own_comes_up_too_and_goes_again(
+    scratch: LiveLab, tmp_path: Path
+) -> None:
+    """LAB_COMPOSE_EXTRA may add one that waits for ours; without it, `up` removes that."""
+    extra = tmp_path / "beside.yaml"
+    extra.write_text(
+        "services:\n  beside:\n    image: ${LAB_IMAGE_MILTER}\n    entrypoint: [sleep, '600']\n"
+        "    init: true\n    network_mode: none\n    depends_on: [openldap]\n"
+    )
+    running = ("ps", "-q", "--filter", f"name=^/{scratch.container('beside')}$")
+    assert scratch.ran("up", LAB_COMPOSE_EXTRA=str(extra)).code == 0
+    assert docker_do(*running)
+    scratch.run("up")
+    assert not docker_do(*running)
+
+
 @pytest.mark.parametrize("which", ["dovecot", "all"])
 def test_up_lets_go_on_what_a_killed_run_left_paused(scratch: LiveLab, which: str) -> None:
     """Compose would not start it, and `labctl doctor` names this very command."""

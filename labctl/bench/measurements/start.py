@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from statistics import median
 
 from labctl.bench.command import labctl, ran
@@ -18,9 +19,9 @@ from labctl.lab.lab import Lab
 _UP, _RESET, _DOWN = 2.0, 2.0, 3.0  # seconds, on two cores
 _OF_COMPOSE = 1.25
 _BARE = 3
-_PHASES = ("until it is created", "until it is started", "until it answers")
+_PHASES = ("labctl's own start", "Compose creates it", "the engine starts it", "until it answers")
 
-Phases = dict[str, tuple[float, float, float]]
+Phases = dict[str, tuple[float, ...]]
 """Of each service the seconds of these phases."""
 
 
@@ -111,33 +112,30 @@ def _bare(lab: Lab) -> float:
 
 
 class _Heard:
-    """Notes when each service was seen to answer for the first time."""
+    """Notes when `labctl up` turned to Compose, and first saw each service answer."""
 
     def __init__(self) -> None:
         self.seen: dict[str, float] = {}
 
-    def step(self, text: str) -> None:
-        """Note the first time that something of a service was seen."""
-        service, colon, _ = text.partition(":")
-        if colon and service in SERVICES:
-            self.seen.setdefault(service, time.time())
-
-    def detail(self, text: str) -> None:
-        """Note nothing."""
+    def line(self, line: str) -> None:
+        """Note what a line tells: `0.2 s  starting openldap, …`, `1.1 s  dovecot: … seen`."""
+        what = line.partition(" s  ")[2].partition(" ")[0].removesuffix(":")
+        if what in {"starting", *SERVICES}:
+            self.seen.setdefault(what, time.time())
 
 
 def _look(lab: Lab, phases: list[Phases]) -> float:
     """Bring the lab up, and note when each service was created, started, and answered first."""
     heard, begun = _Heard(), time.time()
-    lab.up(heard)
-    ended = time.time()
-    rows = {}
+    seconds = labctl(lab, "up", tell=heard.line).seconds
+    rows: Phases = {}
     for service in SERVICES:
         attributes = lab.engine.client.api.inspect_container(lab.containers.container_name(service))
         created, started = _at(attributes["Created"]), _at(attributes["State"]["StartedAt"])
-        rows[service] = (created - begun, started - created, heard.seen[service] - started)
+        moments = (begun, heard.seen["starting"], created, started, heard.seen[service])
+        rows[service] = tuple(later - before for before, later in pairwise(moments))
     phases.append(rows)
-    return ended - begun
+    return seconds
 
 
 def _at(text: str) -> float:
@@ -196,7 +194,8 @@ START = Measurement(
     """Time `up`, `reset` and `down` against bare Compose and bare containers.
 
     All are taken in turn, on the same files and images, as their users call them. A chart shows
-    where the time of `up` goes, by service.""",
+    where the time of `up` goes, by service: in labctl before it turns to Compose, until the
+    container is created, until it is started, and until the server answers.""",
     (
         Option("rounds", "How often each is done.", 10, 3),
         Option("builds", "How often the images are built anew, which takes minutes.", 1, 0, 0),
