@@ -8,7 +8,7 @@ import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.postfix import PATIENT, configured
-from labctl.bench.toggling import SERVICES, Seen, toggle
+from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
 from labctl.lab.lab import Lab
 from labctl.prove.breaking import write_file
 from labctl.settings import load_settings
@@ -93,7 +93,14 @@ def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:
 def toggled(lab: Lab, **values: str) -> Seen:
     """Toggle Alice's policy while she keeps asking, Postfix having these parameters."""
     with configured(lab.containers, {**PATIENT, **values}):
-        return toggle(lab.endpoints(), "alice", toggles=20, sessions=4, count=lambda *_: None)
+        return toggle(
+            lab.endpoints(),
+            "alice",
+            toggles=20,
+            sessions=4,
+            paces=Paces(held=20, new=10),
+            count=lambda *_: None,
+        )
 
 
 def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab) -> None:
