@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
-from labctl.bench.postfix import PATIENT, configured
+from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
+from labctl.errors import ExpectationFailed
 from labctl.lab.lab import Lab
 from labctl.prove.breaking import write_file
 from labctl.settings import load_settings
@@ -125,3 +127,15 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
     assert "directory had said: may not send" in told
     assert "-> RCPT TO:<alice@truenorth.local>" in told
     assert "<- 250 2.1.5 Ok" in told
+
+
+def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
+    """What enforces the policy is shown to, before its costs are taken for those of a policy."""
+    lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
+    require_refusal(lab, "hardened")
+    with (
+        configured(lab.containers, NO_POLICY),
+        pytest.raises(ExpectationFailed, match="answers 250 to one who may not send"),
+    ):
+        require_refusal(lab, "no policy")
+    require_refusal(lab, "hardened")  # she may send again
