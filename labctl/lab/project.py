@@ -47,7 +47,7 @@ def reachable(settings: Settings) -> str:
 
 def containers_in(engine: Engine, slot: int) -> "list[Container]":
     """Return the containers in a slot, whosever they are."""
-    return engine.client.containers.list(all=True, filters=_in(slot))
+    return engine.client.containers.list(all=True, filters=_in(slot), ignore_removed=True)
 
 
 def require_unused(engine: Engine, slot: int) -> None:

@@ -71,11 +71,19 @@ def test_each_measurement_can_be_taken(
     assert left_behind() == []
 
 
-def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
-    """Ctrl-C ends it with 130; its lab, its volumes and its files are gone."""
-    process = bench.start("bench", "scenario", "--rounds", "500")
+@pytest.mark.parametrize(
+    ("arguments", "at"),
+    [
+        (("scenario", "--rounds", "500"), "same story"),
+        (("scale", "--accounts", "100000"), "1,000 accounts: loading"),
+        (("scale", "--accounts", "100000"), "bare slapadd"),
+    ],
+)
+def test_an_interrupt_leaves_nothing(bench: LiveLab, arguments: tuple[str, ...], at: str) -> None:
+    """Ctrl-C ends it with 130; its labs, their volumes and containers beside them are gone."""
+    process = bench.start("bench", *arguments)
     for line in process.stderr or ():
-        if "same story" in line:
+        if at in line:
             process.send_signal(signal.SIGINT)
             break
     _, said = process.communicate(timeout=120)
