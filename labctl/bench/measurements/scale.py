@@ -33,9 +33,12 @@ _TURNS, _PROBES = 24, 25  # as many senders, each with so many recipients
 _MESSAGES = 20
 _UNINDEXED = re.compile(r"_candidates: \((\S+)\) not indexed")  # slapd's own words
 _SEARCH = re.compile(r"\bSRCH base=")
+# slapadd -q writes through a map of the file: where the database is larger than the memory that it
+# may have, each page goes out and comes in again, and loading takes many times as long.
 _EXTRA = """\
 services:
   openldap:
+    mem_limit: 3g
     environment:
       LAB_LDAP_LOG: stats,filter
 """
@@ -98,7 +101,7 @@ def _sizes(most: int) -> list[int]:
 
 
 def _extra(directory: Path) -> Path:
-    """Return a Compose file: a log of what is asked."""
+    """Return a Compose file: memory for a large database, and a log of what is asked."""
     path = directory / "extra.yaml"
     path.write_text(_EXTRA, encoding="utf-8")
     directory.chmod(0o755)
