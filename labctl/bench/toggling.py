@@ -4,6 +4,10 @@ A probe is one RCPT; it lasts from the moment at which the command is sent to it
 lasts from the request to the directory's answer. A probe that overlaps a change may see the one
 state or the other and counts as neither; of every other probe it is known what the directory
 says, and an answer against it is a stale decision.
+
+Sessions ask at a pace of their own, below what the servers could answer: else what is measured is
+how long a probe queues behind the others. Just after the directory's answer one of those that are
+held open, each in its turn, asks at once.
 """
 
 import threading
@@ -180,13 +184,29 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Paces:
+    """How often a second each session that is held open asks, and how many are opened in all."""
+
+    held: float
+    new: float
+
+    def pause(self, number: int, sessions: int) -> float:
+        """Return the seconds from one question of a session to its next."""
+        return sessions // 2 / self.new if number % 2 else 1 / self.held
+
+
+@dataclass(frozen=True, slots=True)
 class _Asker:
-    """One that keeps asking: on one session that it holds open, or on a new one each time."""
+    """One that keeps asking: on one session that it holds open, at once when `now` is set, or on a
+    new one each time; with so many seconds between.
+    """
 
     number: int
     endpoints: Endpoints
     account: Account
     watch: Watch
+    pause: float
+    now: threading.Event = field(default_factory=threading.Event)
 
     @property
     def service(self) -> str:
@@ -211,10 +231,12 @@ class _Asker:
         return connection
 
     def ask(self, connection: SmtpConnection) -> None:
-        """Ask once, and have the answer judged."""
+        """Ask once, when it is time, and have the answer judged."""
         said: list[Event] = []
         connection.emit_to(said.append)
         connection.begin(self.account.address)
+        if self.held:
+            self._wait()
         begun = time.monotonic()
         outcome = connection.recipient(self.account.address)
         ended = time.monotonic()
@@ -228,11 +250,17 @@ class _Asker:
             while not self.watch.stopped.is_set():
                 if held is not None:
                     self.ask(held)
-                else:
+                elif not self._wait():
                     with self.open() as fresh:
                         self.ask(fresh)
         except LabctlError as error:
             self.watch.fail(error)
+
+    def _wait(self) -> bool:
+        """Wait until it is time to ask; says whether it is out of turn."""
+        told = self.now.wait(self.pause)
+        self.now.clear()
+        return told
 
 
 def _unheard(_event: Event) -> None:
@@ -245,6 +273,7 @@ def toggle(
     *,
     toggles: int,
     sessions: int,
+    paces: Paces,
     count: Callable[[int, int], None],
 ) -> Seen:
     """Toggle an account's policy so often while it keeps asking in so many sessions, half of them
@@ -254,10 +283,12 @@ def toggle(
     The account may send before, and after it. Raises LabctlError where a server breaks off.
     """
     watch = Watch()
+    account = endpoints.account(name)
     askers = [
-        _Asker(number, endpoints, endpoints.account(name), watch) for number in range(sessions)
+        _Asker(number, endpoints, account, watch, paces.pause(number, sessions))
+        for number in range(sessions)
     ]
-    held = [each.number for each in askers if each.held]
+    held = [each for each in askers if each.held]
     with ExitStack() as stack:
         directory = stack.enter_context(
             Directory.open(endpoints, endpoints.policy_admin, emit=_unheard)
@@ -269,7 +300,7 @@ def toggle(
             threading.Thread(target=asker.run, args=(connection,))
             for asker, connection in zip(askers, opened, strict=True)
         ]
-        stack.callback(_end, watch, threads)
+        stack.callback(_end, watch, askers, threads)
         for thread in threads:
             thread.start()
         for number in range(toggles):
@@ -279,12 +310,15 @@ def toggle(
             watch.begin(allowed=allowed)
             directory.set_policy(dn, change)
             watch.answer(directory.answered)
-            watch.await_all(held)
+            held[number % len(held)].now.set()
+            watch.await_all([each.number for each in held])
     return watch.seen
 
 
-def _end(watch: Watch, threads: Sequence[threading.Thread]) -> None:
+def _end(watch: Watch, askers: Sequence[_Asker], threads: Sequence[threading.Thread]) -> None:
     watch.stopped.set()
+    for asker in askers:
+        asker.now.set()
     for thread in threads:
         with suppress(RuntimeError):  # an interrupt came before it was started
             thread.join()

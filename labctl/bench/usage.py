@@ -1,6 +1,6 @@
 """What the containers of a lab use, as the engine reads it from their control groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,21 +19,21 @@ class Usage:
     memory: float
 
 
-def usage(lab: Lab) -> dict[str, Usage]:
-    """Return what each service of a lab uses."""
+def usage(lab: Lab, services: Sequence[str] = SERVICES) -> dict[str, Usage]:
+    """Return what each of these services of a lab uses."""
     api = lab.engine.client.api
 
     def of(service: str) -> Usage:
         name = lab.containers.container_name(service)
         return _usage(api.stats(name, stream=False, one_shot=True))
 
-    with ThreadPoolExecutor(len(SERVICES)) as pool:
-        return dict(zip(SERVICES, pool.map(of, SERVICES), strict=True))
+    with ThreadPoolExecutor(len(services)) as pool:
+        return dict(zip(services, pool.map(of, services), strict=True))
 
 
-def processor(lab: Lab) -> float:
-    """Return the processor time of all services together, in seconds."""
-    return sum(each.processor for each in usage(lab).values())
+def processor(lab: Lab, services: Sequence[str] = SERVICES) -> float:
+    """Return the processor time of these services together, in seconds."""
+    return sum(each.processor for each in usage(lab, services).values())
 
 
 def _usage(stats: Mapping[str, Any]) -> Usage:

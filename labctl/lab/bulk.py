@@ -1,11 +1,16 @@
 """Many people at once: written straight into the database, while the directory is stopped."""
 
+import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from labctl.errors import DeadlinePassed
 from labctl.lab.lab import Lab
+from labctl.protocols.poll import poll
 
 _SECONDS = 120.0  # for the directory to answer again
+_LATE = 3.0  # after an interrupt, for a container that the engine had begun to make
 _PLACE = "/bulk"
 # The entrypoint renders the configuration and ends in `exec slapd`: for once, that is this.
 _SLAPD = f"""#!/bin/sh
@@ -32,7 +37,25 @@ def slapadd(lab: Lab, ldif: Path, scratch: Path, run: Run, *, volume: str | None
     mounts += [f"{program.resolve()}:{_PLACE}/bin/slapd:ro"]
     mounts += [f"{volume}:/var/lib/ldap"] if volume else []
     options = [word for mount in mounts for word in ("--volume", mount)]
-    run(lab.project.command("run", "--rm", "--no-deps", "-T", *options, "--env", path, "openldap"))
+    name = f"{lab.project.name}-slapadd-{secrets.token_hex(3)}"
+    options += ["--name", name, "--env", path]
+    try:
+        run(lab.project.command("run", "--rm", "--no-deps", "-T", *options, "openldap"))
+    except BaseException:  # an interrupt ends Compose, but nothing that the engine began
+        with suppress(DeadlinePassed):
+            poll(lambda: _removed(lab, name), what=f"the container {name}", seconds=_LATE)
+        raise
+
+
+def _removed(lab: Lab, name: str) -> bool | None:
+    """Remove a container; returns None if it is not there, or not there yet."""
+    from docker.errors import APIError
+
+    try:
+        lab.engine.client.containers.get(name).remove(force=True)
+    except APIError:  # or is being removed
+        return None
+    return True
 
 
 def load(lab: Lab, ldif: Path, scratch: Path, run: Run) -> None:

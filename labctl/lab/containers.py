@@ -107,7 +107,9 @@ class LabContainers:
     def states(self) -> list[ServiceState]:
         """Return the state of every service, side by side."""
         label = f"com.docker.compose.project={self._project}"
-        found = self._engine.client.containers.list(all=True, filters={"label": label})
+        found = self._engine.client.containers.list(
+            all=True, filters={"label": label}, ignore_removed=True
+        )
         with ThreadPoolExecutor(len(found) or 1) as pool:
             return sorted(pool.map(self._state, found), key=lambda row: row.service)
 

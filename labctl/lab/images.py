@@ -3,7 +3,7 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,13 +43,17 @@ class Image:
 
 def image_of(service: str, root: Path) -> Image:
     """Return the image of a service as its files are now."""
-    context = root / "images" / service
+    return image_in(root / "images" / service)
+
+
+def image_in(context: Path) -> Image:
+    """Return the image that is built from a directory, as its files are now."""
     digest = hashlib.sha256()
     for path in sorted(_files(context)):
         mode = "x" if path.stat().st_mode & 0o100 else "-"
         digest.update(f"{path.relative_to(context)}\0{mode}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return Image(service, context, digest.hexdigest()[:12])
+    return Image(context.name, context, digest.hexdigest()[:12])
 
 
 def _files(context: Path) -> list[Path]:
@@ -63,14 +67,22 @@ def ensure_images(engine: Engine, root: Path, progress: Progress) -> dict[str, I
     Raises HostProblem with the builder's last lines when a build fails.
     """
     images = {service: image_of(service, root) for service in SERVICES}
-    missing = [image for image in images.values() if not is_present(engine, image.reference)]
+    ensure(engine, root, images.values(), progress)
+    return images
+
+
+def ensure(engine: Engine, root: Path, images: Iterable[Image], progress: Progress) -> None:
+    """Build those of some images that this engine does not have, on the lab's base image.
+
+    Raises HostProblem with the builder's last lines when a build fails.
+    """
+    missing = [image for image in images if not is_present(engine, image.reference)]
     if missing:
         progress.step("base image: looking for debian:12-slim")
         base = _base_image(root, progress.detail)
         for image in missing:
             progress.step(f"building {image.reference}")
             _build(image, base, progress.detail)
-    return images
 
 
 def _base_image(root: Path, say: Say) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
-from labctl.bench.postfix import PATIENT, configured
-from labctl.bench.toggling import SERVICES, Seen, toggle
+from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.postfix import NO_POLICY, PATIENT, configured
+from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
+from labctl.errors import ExpectationFailed
 from labctl.lab.lab import Lab
 from labctl.prove.breaking import write_file
 from labctl.settings import load_settings
@@ -69,11 +71,19 @@ def test_each_measurement_can_be_taken(
     assert left_behind() == []
 
 
-def test_an_interrupt_leaves_nothing(bench: LiveLab) -> None:
-    """Ctrl-C ends it with 130; its lab, its volumes and its files are gone."""
-    process = bench.start("bench", "scenario", "--rounds", "500")
+@pytest.mark.parametrize(
+    ("arguments", "at"),
+    [
+        (("scenario", "--rounds", "500"), "same story"),
+        (("scale", "--accounts", "100000"), "1,000 accounts: loading"),
+        (("scale", "--accounts", "100000"), "bare slapadd"),
+    ],
+)
+def test_an_interrupt_leaves_nothing(bench: LiveLab, arguments: tuple[str, ...], at: str) -> None:
+    """Ctrl-C ends it with 130; its labs, their volumes and containers beside them are gone."""
+    process = bench.start("bench", *arguments)
     for line in process.stderr or ():
-        if "same story" in line:
+        if at in line:
             process.send_signal(signal.SIGINT)
             break
     _, said = process.communicate(timeout=120)
@@ -93,7 +103,14 @@ def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:
 def toggled(lab: Lab, **values: str) -> Seen:
     """Toggle Alice's policy while she keeps asking, Postfix having these parameters."""
     with configured(lab.containers, {**PATIENT, **values}):
-        return toggle(lab.endpoints(), "alice", toggles=20, sessions=4, count=lambda *_: None)
+        return toggle(
+            lab.endpoints(),
+            "alice",
+            toggles=20,
+            sessions=4,
+            paces=Paces(held=20, new=10),
+            count=lambda *_: None,
+        )
 
 
 def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab) -> None:
@@ -118,3 +135,15 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
     assert "directory had said: may not send" in told
     assert "-> RCPT TO:<alice@truenorth.local>" in told
     assert "<- 250 2.1.5 Ok" in told
+
+
+def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
+    """What enforces the policy is shown to, before its costs are taken for those of a policy."""
+    lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
+    require_refusal(lab, "hardened")
+    with (
+        configured(lab.containers, NO_POLICY),
+        pytest.raises(ExpectationFailed, match="answers 250 to one who may not send"),
+    ):
+        require_refusal(lab, "no policy")
+    require_refusal(lab, "hardened")  # she may send again

@@ -11,8 +11,8 @@ from labctl.lab.seed import read_seed
 from labctl.settings import Settings
 
 HERE = Path()
-MAIN = """smtpd_client_restrictions = $sending_policy
-sending_policy = check_sasl_access ldap:/etc/postfix/yes.cf,
+MAIN = """smtpd_client_restrictions = $hardened_sending_policy
+hardened_sending_policy = check_sasl_access ldap:/etc/postfix/yes.cf,
     check_sasl_access ldap:/etc/postfix/no.cf
 virtual_alias_maps = regexp:/etc/postfix/x.regexp, ${relayhost?{}:{ldap:/etc/postfix/aliases.cf}}
 smtpd_milters = inet:milter:8891
@@ -40,9 +40,20 @@ def test_each_way_is_the_lab_s_own_configuration_but_for_the_policy(
         "hardened, with the milter"
     ]
     assert made[NONE]["smtpd_client_restrictions"] == "permit_sasl_authenticated, reject"
-    assert made[HARDENED]["smtpd_client_restrictions"] == "$sending_policy"
+    assert made[HARDENED]["smtpd_client_restrictions"] == "$hardened_sending_policy"
     assert made["baseline"] == {"smtpd_client_restrictions": "usual"}
     assert "texthash:" in made["a static texthash map"]["smtpd_client_restrictions"]
+
+
+def test_the_policy_service_is_asked_where_the_directory_would_be(
+    made: dict[str, dict[str, str]],
+) -> None:
+    """In every list that hardened asks about the login; all else is as under hardened."""
+    served = made["a policy service (postfwd)"]
+    rule = served.pop("hardened_sending_policy")
+    assert rule == "check_policy_service inet:postfwd:10040, reject"
+    made[HARDENED].pop("hardened_sending_policy")
+    assert served == made[HARDENED]
 
 
 def test_through_proxy_every_table_of_the_directory_is_asked_so(
@@ -50,7 +61,7 @@ def test_through_proxy_every_table_of_the_directory_is_asked_so(
 ) -> None:
     """And proxymap is told that it may: it opens no others."""
     proxied = made["hardened, through proxy"]
-    assert "proxy:ldap:/etc/postfix/yes.cf" in proxied["sending_policy"]
+    assert "proxy:ldap:/etc/postfix/yes.cf" in proxied["hardened_sending_policy"]
     assert "{proxy:ldap:/etc/postfix/aliases.cf}" in proxied["virtual_alias_maps"]
     assert proxied["proxy_read_maps"].split(", ") == [
         f"proxy:ldap:/etc/postfix/{name}.cf" for name in ("yes", "no", "aliases")

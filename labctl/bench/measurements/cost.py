@@ -1,9 +1,9 @@
 """What the policy costs: submissions under several ways to enforce it, and under none.
 
 Each way is a main.cf in the same lab, put in turn about, round by round, so that what else goes on
-on this host falls on all of them. The clients are a process of their own. Beside the time, which
-depends on the host's load, stands the processor time of all services of the lab together, until
-the messages are delivered.
+on this host falls on all of them; those that ask the directory are shown to refuse before they are
+measured. The clients are a process of their own. Beside the time, which depends on the host's load,
+stands the processor time of all services of the lab together, until the messages are delivered.
 """
 
 import json
@@ -15,14 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from labctl.bench.asking import signed_in
 from labctl.bench.command import ran
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.postfix import MAIN, NO_POLICY, with_parameters
 from labctl.bench.usage import processor
+from labctl.errors import ExpectationFailed
+from labctl.events import Event
 from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.lab.images import SERVICES, ensure, image_in
 from labctl.lab.lab import Lab
 from labctl.lab.state import write_private
+from labctl.protocols.directory import ENABLE, Directory
 from labctl.protocols.poll import poll
 from labctl.prove.breaking import reload_postfix, write_file
 
@@ -30,10 +36,35 @@ _WIDTHS = (8, 1, 32)  # sessions side by side
 _JUDGED = 8
 _OF_NONE = 0.95  # hardened, without the milter, of the messages a second without a policy
 _OF_BASELINE = 0.95  # and of those under baseline
+_ACCEPTED, _REFUSED = 250, 554
 _DRAINED = 60.0  # seconds, for what was accepted to be delivered
 _STATIC = "/etc/postfix/bench_static"
 
 NONE, HARDENED, MILTER = "no policy", "hardened", "hardened, with the milter"
+STATIC = "a static texthash map"
+_WORKING = (*SERVICES, "postfwd")
+_ASKED = 30.0  # seconds, for the policy service to answer the first time
+
+# A policy service in an image of its own (benchmarks/postfwd) stands beside the lab's services.
+_EXTRA = """\
+services:
+  postfwd:
+    image: {image}
+    pull_policy: never
+    init: true
+    mem_limit: 512m
+    networks: [lab]
+    environment:
+      LAB_BASE_DN: {base_dn}
+      LAB_ATTR_SEND_ALLOWED: {names.send_allowed}
+      LAB_ATTR_STATUS: {names.status}
+    secrets: [ca.pem, postfix.password]
+    tmpfs:
+      - /run/postfwd:mode=0755,size=1m
+    labels:
+      mail-policy-lab.name: ${{LAB_NAME:?}}
+      mail-policy-lab.state: ${{LAB_STATE:?}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +99,15 @@ def ways(baseline: str, hardened: str) -> dict[str, str]:
         HARDENED: plain,
         MILTER: hardened,
         "hardened, through proxy": _proxied(plain),
-        "a static texthash map": with_parameters(hardened, _static()),
+        "a policy service (postfwd)": with_parameters(plain, _SERVED),
+        STATIC: with_parameters(hardened, _static()),
     }
+
+
+# Where hardened asks the directory about the login, it asks the policy service.
+_SERVED: Mapping[str, str] = {
+    "hardened_sending_policy": "check_policy_service inet:postfwd:10040, reject"
+}
 
 
 def _proxied(text: str) -> str:
@@ -98,7 +136,10 @@ def _measure(bench: Bench) -> Yielded:
     widths = sorted(_WIDTHS[: bench.size["widths"]])
     loads = [Load(sessions, each) for sessions in widths for each in (False, True)]
     cells: Cells = {}
-    with bench.lab(policy="baseline") as lab, tempfile.TemporaryDirectory() as directory:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        bench.lab(policy="baseline", extra=_extra(bench, Path(directory))) as lab,
+    ):
         baseline = lab.containers.execute("postfix", ["cat", MAIN])
         hardened_lab = Lab(lab.settings, lab.name)
         hardened_lab.up(bench.progress, policy="hardened")
@@ -107,6 +148,10 @@ def _measure(bench: Bench) -> Yielded:
         _prepare(hardened_lab)
         hardened = hardened_lab.containers.execute("postfix", ["cat", MAIN])
         files = ways(baseline, hardened)
+        for way in files.keys() - {NONE, STATIC}:
+            bench.progress.step(f"{way}: does it refuse")
+            _under(hardened_lab, files[way])
+            require_refusal(hardened_lab, way)
         bench.progress.step("submitting, under each way in turn")
         for number in range(bench.size["rounds"]):
             for place, (way, text) in enumerate(files.items()):
@@ -117,6 +162,50 @@ def _measure(bench: Bench) -> Yielded:
                     taken = cells.setdefault((load, way), Taken())
                     _take(hardened_lab, stack, load, bench.size["messages"], taken)
     yield from _figures(cells, loads, list(files))
+
+
+def _extra(bench: Bench, directory: Path) -> Path:
+    """Build the image of the policy service; returns a Compose file with it."""
+    root, settings = bench.root, bench.settings
+    image = image_in(root / "benchmarks" / "postfwd")
+    ensure(Engine(), root, [image], bench.progress)
+    path = directory / "extra.yaml"
+    path.write_text(
+        _EXTRA.format(image=image.reference, base_dn=settings.base_dn, names=settings.attributes),
+        encoding="utf-8",
+    )
+    return path
+
+
+def require_refusal(lab: Lab, way: str) -> None:
+    """See that Alice is refused once the directory says so, and not before.
+
+    Raises ExpectationFailed where she is not, DeadlinePassed where she is never accepted.
+    """
+    endpoints = lab.endpoints()
+    alice = endpoints.account("alice")
+    with (
+        Directory.open(endpoints, endpoints.policy_admin, emit=_unheard) as directory,
+        signed_in(endpoints, alice) as connection,
+    ):
+        dn = directory.dn(alice.name)
+
+        def answer() -> int:
+            connection.begin(alice.address)
+            code = connection.recipient(alice.address).reply.code
+            connection.reset()
+            return code
+
+        poll(lambda: answer() == _ACCEPTED or None, what=f"{way} to accept", seconds=_ASKED)
+        directory.set_policy(dn, {"send_allowed": "FALSE"})
+        refused = answer()
+        directory.set_policy(dn, ENABLE)
+        if (refused, answer()) != (_REFUSED, _ACCEPTED):
+            raise ExpectationFailed(f"{way} answers {refused} to one who may not send")
+
+
+def _unheard(_event: Event) -> None:
+    """Listen to nothing."""
 
 
 def _prepare(lab: Lab) -> None:
@@ -137,11 +226,11 @@ def _under(lab: Lab, text: str) -> None:
 
 def _take(lab: Lab, stack: Path, load: Load, messages: int, taken: Taken) -> None:
     count = max(messages // 4 if load.each else messages, load.sessions)
-    before = processor(lab)
+    before = processor(lab, _WORKING)
     seconds, each = _submit(lab, stack, load, count)
     taken.rates.append(len(each) / seconds)
     taken.messages += [1000 * one for one in each]
-    taken.processor.append(1000 * (processor(lab) - before) / len(each))
+    taken.processor.append(1000 * (processor(lab, _WORKING) - before) / len(each))
 
 
 def _submit(lab: Lab, stack: Path, load: Load, count: int) -> tuple[float, list[float]]:
@@ -208,9 +297,10 @@ COST = Measurement(
     "cost",
     """Submit messages under several ways to enforce the policy, and under none.
 
-    No policy, baseline, hardened without the milter and with it, through proxy:, and asked of a
-    static file: messages a second, how long each takes, and the processor time of all servers
-    until it is delivered; in 1, 8 and 32 sessions, TLS on, with the sign-in and without it.""",
+    No policy, baseline, hardened without the milter and with it, through proxy:, asked of a policy
+    service (postfwd) and of a static file: messages a second, how long each takes, and the
+    processor time of all servers until it is delivered; in 1, 8 and 32 sessions, TLS on, with the
+    sign-in and without it.""",
     (
         Option(
             "messages", "How many are sent each time; with a sign-in each, a quarter.", 400, 160

@@ -1,7 +1,7 @@
 """How soon a change in the directory is obeyed, and whether it is ever obeyed late.
 
-The floor is the plain round trip: the same sessions ask in the same way while the same attribute
-is toggled, and Postfix has the policy's rule left out.
+The floor is the plain round trip: the same sessions ask in the same way, at the same pace, while
+the same attribute is toggled, and Postfix has the policy's rule left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from labctl.bench.figure import Chart, Figure, percentile
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.postfix import PATIENT, configured
-from labctl.bench.toggling import Seen, toggle
+from labctl.bench.toggling import Paces, Seen, toggle
 from labctl.lab.lab import Lab
 
 _PROFILES = ("hardened", "baseline")
 _ACCOUNT = "alice"
+_PLAIN = 500  # toggles, at most, for the floor, before and again after
 _SHOWN = 5  # stale decisions that are told in full
 _MEDIAN_LIMIT, _LATE_LIMIT = 1.5, 3.0  # times the plain round trip
 _PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
@@ -51,7 +52,7 @@ def _measure(bench: Bench) -> Yielded:
 def _on(bench: Bench, lab: Lab, profile: str) -> tuple[list[float], Seen]:
     """Return the plain round trips, taken before and after, and what was seen in between."""
     toggles = bench.size["toggles"]
-    few = max(toggles // 10, 10)
+    few = min(max(toggles // 10, 10), _PLAIN)
     left_out = {**PATIENT, **_RULE_LEFT_OUT}
     first = _toggled(bench, lab, left_out, few, f"{profile}: the plain round trip")
     seen = _toggled(bench, lab, PATIENT, toggles, f"{profile}: toggling, and asking")
@@ -67,6 +68,7 @@ def _toggled(bench: Bench, lab: Lab, values: Mapping[str, str], toggles: int, wh
             _ACCOUNT,
             toggles=toggles,
             sessions=bench.size["sessions"],
+            paces=Paces(bench.size["asks"], bench.size["openings"]),
             count=bench.progress.count,
         )
 
@@ -124,7 +126,9 @@ EFFECT = Measurement(
     the directory's answer to the first decision that shows the change.""",
     (
         Option("toggles", "How often the attribute changes, on each profile.", 10_000, 500),
-        Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8),
+        Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8, 4),
+        Option("asks", "How often a second each session that is held open asks.", 50, 50),
+        Option("openings", "How many new sessions a second are opened, in all.", 2, 2),
     ),
     _measure,
 )
