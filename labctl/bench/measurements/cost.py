@@ -28,7 +28,8 @@ from labctl.lab.engine import Engine
 from labctl.lab.images import SERVICES, ensure, image_in
 from labctl.lab.lab import Lab
 from labctl.lab.state import write_private
-from labctl.protocols.directory import ENABLE, Directory
+from labctl.protocols.directory import Directory
+from labctl.protocols.entry import ENABLE
 from labctl.protocols.poll import poll
 from labctl.prove.breaking import reload_postfix, write_file
 
