@@ -1,5 +1,6 @@
 """One lab as a Compose project: its variables, and the commands that bring it up and down."""
 
+import ipaddress
 import os
 import socket
 import subprocess
@@ -38,6 +39,11 @@ def services_of(settings: Settings, slot: int) -> dict[str, Endpoint]:
     """Return where the lab in this slot is reached."""
     host = reachable(settings)
     return {name: Endpoint(host, port_of(name, slot), tls) for name, tls in SERVICES.items()}
+
+
+def subnet_of(settings: Settings, slot: int) -> ipaddress.IPv4Network:
+    """Return the subnet of the lab in this slot: 16 addresses."""
+    return list(settings.subnets.subnets(new_prefix=28))[slot]
 
 
 def reachable(settings: Settings) -> str:
@@ -114,7 +120,7 @@ class Project:
 
     def _variables(self, images: Mapping[str, Image]) -> dict[str, str]:
         settings, slot = self.settings, self.record.slot
-        subnet = list(settings.subnets.subnets(new_prefix=28))[slot]
+        subnet = subnet_of(settings, slot)
         return {
             "LAB_NAME": self.files.name,
             "LAB_STATE": self._state,
@@ -151,6 +157,14 @@ class Project:
             run(
                 self.command("up", "--detach", "--no-build", "--remove-orphans"), env=_environment()
             )
+        except HostProblem as error:
+            raise self._explained(error) from error
+
+    def create(self) -> None:
+        """Create containers, network and volumes, and start nothing; raises as `up` does."""
+        self._require_slot()
+        try:
+            run(self.command("create", "--no-build"), env=_environment())
         except HostProblem as error:
             raise self._explained(error) from error
 

@@ -25,8 +25,8 @@ from labctl.scenario.steps.authenticate import Authenticate
 from labctl.scenario.steps.directory import AsSomebody
 from labctl.scenario.steps.log import Log
 
-# What people paste, and an outage; in the other scenarios it is the values that differ.
-SHIPPED = ["offboarding", "send-disabled", "anti-spoofing", "cache", "directory-away"]
+# What people paste; in the other scenarios it is the values that differ.
+SHIPPED = ["offboarding", "send-disabled", "anti-spoofing", "cache"]
 # Verbs that no command does by hand, each with the reason.
 WITHOUT = {"note": "it is said to the room", "pause": "it waits for the presenter"}
 
@@ -113,6 +113,10 @@ steps:
   - heal: {service: milter}
   - fault: {service: milter, kind: pause}
   - heal: {service: milter}
+  - fault: {service: milter, kind: cut}
+  - heal: {service: milter}
+  - fault: {service: openldap, kind: full}
+  - heal: {service: openldap}
   - log: {message: first, matches: sasl_username=alice}
   - note: That is all but the rehearsal.
   - pause: 1s
