@@ -256,8 +256,11 @@ class LabContainers:
 
     def inflict(self, service: str, kind: Kind) -> None:
         """Break a server, as the step `fault` says; on the disk there stands that it is broken
-        before it is. Raises HostCannot where this host lacks what that takes.
+        before it is. Raises HostCannot where this host lacks what that takes, LabNotReady where
+        the server does not run.
         """
+        from docker.errors import APIError
+
         container = self._container(service)
         self.broken.note(service, kind)
         try:
@@ -265,6 +268,10 @@ class LabContainers:
         except HostCannot:
             self.broken.forget(service, kind)
             raise
+        except APIError as error:
+            raise LabNotReady(
+                f"{service} cannot be broken so: {error.explanation}", "Let `heal` come before it."
+            ) from error
 
     def flush(self) -> None:
         """Let Dovecot forget the sign-ins that it remembers."""

@@ -146,6 +146,7 @@ class Lab:
     def reset(self, progress: Progress) -> Came:
         """Put directory and mailboxes back to the seed, with everything running on."""
         with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
+            self._heal()
             tasks = [
                 pool.submit(self.containers.execute, "postfix", ["postsuper", "-d", "ALL"]),
                 pool.submit(self.containers.execute, "dovecot", ["maildirs", "empty"]),

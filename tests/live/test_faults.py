@@ -64,13 +64,24 @@ def test_what_a_killed_run_left_is_told_and_healed(scratch: LiveLab, tmp_path: P
     assert "broken" not in done.err
 
 
-def test_up_mends_it_too(scratch: LiveLab, tmp_path: Path) -> None:
-    """After a run was killed, `up` brings the lab to work, and no command speaks of it again."""
+@pytest.mark.parametrize("command", ["up", "reset"])
+def test_what_brings_a_lab_back_mends_it_too(
+    scratch: LiveLab, tmp_path: Path, command: str
+) -> None:
+    """After a run was killed, the lab works again, and no command speaks of it any more."""
     ended_by(scratch, signal.SIGKILL, story(tmp_path, "dovecot: full", "openldap: cut"))
-    scratch.run("up")
+    scratch.run(command)
     done = scratch.ran("scenario", "delivery")
     assert done.code == 0, done.out
     assert "broken" not in done.err
+
+
+def test_a_server_that_is_gone_cannot_be_killed(scratch: LiveLab, tmp_path: Path) -> None:
+    """The second fault is an error that says why; what the first one did is mended."""
+    done = scratch.ran("scenario", story(tmp_path, "postfix: kill", "postfix: kill"))
+    assert done.code == 1
+    assert "postfix cannot be broken so" in done.out
+    assert scratch.ran(*TO_BOB).code == 0
 
 
 @pytest.mark.parametrize("fault", ["openldap: pause", "dovecot: cut", "postfix: full"])
