@@ -213,6 +213,7 @@ def _milter(said: Said, subject: Subject) -> Spoken:
 
 # ---- slapd
 
+_MISSED = re.compile(r"slapd: (\d+ lines were missed)")  # see log-operations; anybody's
 _OPERATION = re.compile(r"slapd\[\d+\]: (?P<about>(?P<connection>conn=\d+) op=\d+) (?P<what>.*)")
 _DN = re.compile(r' (?:dn|base|id)="([^"]*)"')
 _BINDS = re.compile(r'BIND (?:anonymous|dn="(?P<dn>[^"]*)" mech=)|UNBIND')
@@ -222,6 +223,8 @@ _VALUE = re.compile(r"=([^()*]+)\)")
 
 
 def _openldap(said: Said, subject: Subject) -> Spoken | None:
+    if missed := _MISSED.fullmatch(said.text):
+        return Spoken("slapd", missed[1], named=True)
     match = _OPERATION.fullmatch(said.text)
     if match is None:
         return None

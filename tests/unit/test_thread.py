@@ -215,6 +215,13 @@ def test_a_name_elsewhere_in_a_line_is_no_sign(line: Said) -> None:
     assert joined(ALICE, line) == []
 
 
+def test_a_gap_in_what_slapd_told_is_told_to_everybody() -> None:
+    """Whose lines are missing nobody knows."""
+    gap = "7 lines were missed"
+    for subject in (ALICE, Subject.mail("m@x.org")):
+        assert texts(subject, said("openldap", f"slapd: {gap}")) == [gap]
+
+
 def test_nothing_names_nobody() -> None:
     """An account that is an address alone has no DN, and a message no names."""
     anonymous = slapd('conn=1 op=1 BIND dn="" method=163')
