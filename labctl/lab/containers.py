@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labctl.errors import HostCannot, LabNotReady
 from labctl.lab.broken import Broken
 from labctl.lab.engine import Engine
-from labctl.lab.faults import Kind, by_hand, inflict, mend, mended_by_hand
+from labctl.lab.faults import HEAL_FIRST, Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
 from labctl.lab.shell import Shell
 from labctl.lab.spoken import Said
@@ -270,7 +270,7 @@ class LabContainers:
             raise
         except APIError as error:
             raise LabNotReady(
-                f"{service} cannot be broken so: {error.explanation}", "Let `heal` come before it."
+                f"{service} cannot be broken so: {error.explanation}", HEAL_FIRST
             ) from error
 
     def flush(self) -> None:
@@ -310,8 +310,8 @@ class LabContainers:
             raise LabNotReady(f"there is no {service}: {error.explanation}") from error
 
     def to_inflict(self, service: str, kind: Kind) -> str:
-        """Return the command that does by hand what `inflict` does."""
-        return shlex.join(by_hand(self, service, kind))
+        """Return the commands that do by hand what `inflict` does."""
+        return " && ".join(map(shlex.join, by_hand(self, service, kind)))
 
     def to_mend(self, service: str) -> str:
         """Return the commands that do by hand what `mend` would do now."""

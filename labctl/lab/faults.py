@@ -24,7 +24,10 @@ _PROGRAMS: Mapping[tuple[str, Kind], str] = {
 _EACH = "for d in /sys/class/net/eth*; do tc qdisc {} dev ${{d##*/}} root{}; done"
 _DELAYED = _EACH.format("add", " netem delay 300ms")
 _IN_TIME = _EACH.format("del", " 2>/dev/null || true")  # a start has done it already
+HEAL_FIRST = "Let `heal` come before it."
 _GRACE = 5  # seconds that a server has to stop by itself
+
+_EACH_OTHER = "kill -{} -1 2>/dev/null || true"  # there may be none
 
 # Where what is new is written first, and what fills that: a file system of one page, and a file of
 # one page. What was written there before is hidden meanwhile.
@@ -40,40 +43,47 @@ _EMPTY = "umount {} 2>/dev/null || true"  # a start has done it already
 def inflict(containers: "LabContainers", container: "Container", service: str, kind: Kind) -> None:
     """Break a server, as the step `fault` says.
 
-    Raises HostCannot where this host's kernel or engine lacks what that takes.
+    Raises HostCannot where this host's kernel or engine lacks what that takes, LabNotReady where
+    the server does not run.
     """
-    command = by_hand(containers, service, kind)
     if program := _PROGRAMS.get((service, kind)):
         containers.execute(service, [program, "on"])
     elif kind == "stop":
         container.stop(timeout=_GRACE)
     elif kind == "kill":
         container.kill()
-    elif kind == "pause":
-        container.pause()
     else:
         try:
-            run(command)
+            for command in by_hand(containers, service, kind):
+                run(command)
         except HostProblem as error:
+            container.reload()
+            if container.status != "running":
+                raise LabNotReady(
+                    f"{service} cannot be broken so: it does not run", HEAL_FIRST
+                ) from error
             raise HostCannot(f"this host cannot make {service} {kind}: {error.what}") from error
 
 
-def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[str]:
-    """Return the command that does by hand what `inflict` does."""
+def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[str]]:
+    """Return the commands that do by hand what `inflict` does."""
     name = containers.container_name(service)
     if program := _PROGRAMS.get((service, kind)):
-        return ["docker", "exec", name, program, "on"]
+        return [["docker", "exec", name, program, "on"]]
     match kind:
+        case "pause":
+            return _signalled(containers, service, "STOP")
         case "cut":
-            return ["docker", "network", "disconnect", containers.network, name]
+            command = ["docker", "network", "disconnect", containers.network, name]
         case "slow":
-            return _on_the_wire(containers, service, _DELAYED)
+            command = _on_the_wire(containers, service, _DELAYED)
         case "full":
-            return _among_files(containers, service, _FILL.format(_STORES[service]))
+            command = _among_files(containers, service, _FILL.format(_STORES[service]))
         case "stop":
-            return ["docker", "stop", "-t", str(_GRACE), name]
+            command = ["docker", "stop", "-t", str(_GRACE), name]
         case _:
-            return ["docker", kind, name]
+            command = ["docker", kind, name]
+    return [command]
 
 
 def mended_by_hand(
@@ -112,6 +122,8 @@ def _outside(containers: "LabContainers", container: "Container", service: str) 
         found.append(["docker", "unpause", name])
     elif container.status != "running":
         found.append(["docker", "start", name])
+    elif "pause" in kinds:
+        found += _signalled(containers, service, "CONT")
     if "slow" in kinds:
         found.append(_on_the_wire(containers, service, _IN_TIME))
     if "full" in kinds and service in _STORES:
@@ -122,6 +134,21 @@ def _outside(containers: "LabContainers", container: "Container", service: str) 
 def _inside(service: str) -> list[list[str]]:
     """Return the commands that take back what programs in a container have done."""
     return [[program, "off"] for (where, _), program in _PROGRAMS.items() if where == service]
+
+
+def _signalled(containers: "LabContainers", service: str, signal: str) -> list[list[str]]:
+    """Return the commands that signal every process of a server: the first, who starts the others,
+    can be stopped from outside its namespace alone, and the others from inside.
+
+    Not the engine's pause: in Docker 20.10 it hangs for good if a health check begins just then.
+    """
+    name = containers.container_name(service)
+    rights = ["--network=none", "--pid", f"container:{name}", "--cap-add=KILL"]
+    inside = ["--entrypoint=bash", containers.helper, "-c", _EACH_OTHER.format(signal)]
+    return [
+        ["docker", "kill", f"--signal={signal}", name],
+        ["docker", "run", "--rm", *rights, *inside],
+    ]
 
 
 def _on_the_wire(containers: "LabContainers", service: str, line: str) -> list[str]:

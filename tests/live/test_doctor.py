@@ -150,9 +150,9 @@ def test_who_listens_on_a_port_of_the_lab_is_told(lab: LiveLab, state: Path) -> 
 
 def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
     """Stopped, killed or paused: which, and what starts it."""
-    docker_do("kill", scratch.container("milter"))
+    docker_do("kill", scratch.container("milter"), scratch.container("openldap"))
     row = ill(scratch)["services"]
-    assert row["seen"] == "milter does not run"
+    assert row["seen"] == "openldap does not run; milter does not run"
     mend(scratch, row)
     docker_do("pause", scratch.container("milter"))
     try:
@@ -163,6 +163,18 @@ def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
         subprocess.run(
             ["docker", "unpause", scratch.container("milter")], capture_output=True, check=False
         )
+
+
+def test_what_a_killed_command_left_broken_is_told(scratch: LiveLab, state: Path) -> None:
+    """With how, and the command that mends it."""
+    notes = state / "labs" / scratch.name / "broken"
+    notes.mkdir(exist_ok=True)
+    (notes / "1-killed.json").write_text('{"milter": ["stop"], "postfix": ["stop"]}\n')
+    docker_do("stop", "-t", "5", scratch.container("milter"), scratch.container("postfix"))
+    row = only(scratch, "services", "fail")
+    assert row["seen"].endswith("milter (stop), postfix (stop)")
+    assert row["mend"] == "labctl -n scratch heal"
+    mend(scratch, row)
 
 
 def test_a_port_where_nobody_listens_is_told(scratch: LiveLab) -> None:

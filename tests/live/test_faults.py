@@ -69,22 +69,29 @@ def test_what_brings_a_lab_back_mends_it_too(
     scratch: LiveLab, tmp_path: Path, command: str
 ) -> None:
     """After a run was killed, the lab works again, and no command speaks of it any more."""
-    ended_by(scratch, signal.SIGKILL, story(tmp_path, "dovecot: full", "openldap: cut"))
+    ended_by(
+        scratch, signal.SIGKILL, story(tmp_path, "dovecot: full", "openldap: cut", "milter: pause")
+    )
     scratch.run(command)
     done = scratch.ran("scenario", "delivery")
     assert done.code == 0, done.out
     assert "broken" not in done.err
 
 
-def test_a_server_that_is_gone_cannot_be_killed(scratch: LiveLab, tmp_path: Path) -> None:
-    """The second fault is an error that says why; what the first one did is mended."""
-    done = scratch.ran("scenario", story(tmp_path, "postfix: kill", "postfix: kill"))
-    assert done.code == 1
-    assert "postfix cannot be broken so" in done.out
+@pytest.mark.parametrize("kind", ["kill", "pause", "slow", "full"])
+def test_a_server_that_is_gone_cannot_be_broken_further(
+    scratch: LiveLab, tmp_path: Path, kind: str
+) -> None:
+    """The second fault is an error that says why, not skipped; what the first one did is mended."""
+    done = scratch.ran("scenario", story(tmp_path, "postfix: kill", f"postfix: {kind}"))
+    assert done.code == 3, done.out
+    assert "postfix cannot be broken so: " in done.out
     assert scratch.ran(*TO_BOB).code == 0
 
 
-@pytest.mark.parametrize("fault", ["openldap: pause", "dovecot: cut", "postfix: full"])
+@pytest.mark.parametrize(
+    "fault", ["openldap: pause", "postfix: pause", "dovecot: cut", "postfix: full"]
+)
 def test_a_fault_ends_after_its_time(scratch: LiveLab, tmp_path: Path, fault: str) -> None:
     """With `for` the server comes back while the steps go on, with no step that heals."""
     file = tmp_path / "for.yaml"

@@ -38,6 +38,7 @@ IN_THE_LAB: Final[Mapping[str, Look]] = {
 }
 # The servers that a look asks, where it is not each one that runs.
 ASKS: Final[Mapping[str, frozenset[str]]] = {
+    "certificates": frozenset({"openldap", "postfix", "dovecot"}),
     "directory": frozenset({"openldap"}),
     "policy attributes": frozenset({"openldap"}),
     "enforcement": frozenset({"postfix"}),
@@ -62,7 +63,8 @@ def examine(lab: "Lab") -> Iterator[Finding]:
     states = lab.containers.states()
     yield looked(lab, "services", lambda lab: servers.services(lab, states))
     ill = {service for service in SERVICES if service not in {s.service for s in states if s.well}}
-    yield looked(lab, "ports", lambda lab: servers.ports(lab, ill))
+    if not ill.issuperset(servers.SERVER_OF.values()):
+        yield looked(lab, "ports", lambda lab: servers.ports(lab, ill))
     askable = {n: look for n, look in IN_THE_LAB.items() if not ASKS.get(n, frozenset()) & ill}
     yield from _side_by_side(lab, askable)
 

@@ -3,12 +3,13 @@
 import datetime as dt
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from labctl.endpoints import Endpoint
 from labctl.errors import LabNotReady
+from labctl.lab.broken import left
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import TABLES, listening
 from labctl.lab.images import SERVICES
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from labctl.lab.containers import ServiceState
     from labctl.lab.lab import Lab
 
-_OF: Final[Mapping[str, str]] = {
+SERVER_OF: Final[Mapping[str, str]] = {
     "ldap": "openldap",
     "ldaps": "openldap",
     "smtp": "postfix",
@@ -37,36 +38,43 @@ _NEARLY, _FULL = 0.9, 0.95  # of a limit, of a disk
 
 
 def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
-    """See that each server runs, and says that it is well."""
-    by_name = {row.service: row for row in states}
-    for service in SERVICES:
-        row = by_name.get(service)
-        if row is None or row.state == "exited":
-            return wrong(f"{service} does not run", f"{lab.files.command} up")
-        if row.state == "paused":
-            return wrong(f"{service} is paused", f"docker unpause {_container(lab, service)}")
-        if not row.well:
-            return wrong(f"{service} is {row.state}, {row.health}", _restart(lab, service))
+    """See that each server runs, and says that it is well; if not, whether that is on purpose."""
+    command, by_name = lab.files.command, {row.service: row for row in states}
+    broken = [f"{service} ({', '.join(how)})" for service, how in left(lab.files.broken).items()]
+    if broken:
+        said = f"broken on purpose, by a command that was killed: {', '.join(broken)}"
+        return wrong(said, f"{command} heal")
+    away = [name for name in SERVICES if name not in by_name or by_name[name].state == "exited"]
+    if away:
+        return wrong("; ".join(f"{name} does not run" for name in away), f"{command} up")
+    paused = [name for name in SERVICES if by_name[name].state == "paused"]
+    if paused:
+        said = "; ".join(f"{name} is paused" for name in paused)
+        return wrong(said, f"docker unpause {_containers(lab, paused)}")
+    ill = [row for row in states if not row.well]
+    if ill:
+        said = "; ".join(f"{row.service} is {row.state}, {row.health}" for row in ill)
+        return wrong(said, f"docker restart {_containers(lab, [row.service for row in ill])}")
     return well(", ".join(SERVICES))
 
 
-def _container(lab: "Lab", service: str) -> str:
-    return lab.containers.container_name(service)
+def _containers(lab: "Lab", names: Iterable[str]) -> str:
+    return " ".join(map(lab.containers.container_name, names))
 
 
 def _restart(lab: "Lab", service: str) -> str:
-    return f"docker restart {_container(lab, service)}"
+    return f"docker restart {lab.containers.container_name(service)}"
 
 
 def ports(lab: "Lab", ill: Collection[str]) -> Finding:
     """See a server speak at each of the lab's ports, but those of servers that are ill anyway."""
     found = lab.endpoints().services.items()
-    endpoints = {name: where for name, where in found if _OF[name] not in ill}
+    endpoints = {name: where for name, where in found if SERVER_OF[name] not in ill}
     with ThreadPoolExecutor(len(endpoints) or 1) as pool:
         answers = pool.map(lambda item: _answer(*item), endpoints.items())
     for (name, endpoint), answer in zip(endpoints.items(), answers, strict=True):
         if answer:
-            service = _OF[name]
+            service = SERVER_OF[name]
             return wrong(
                 f"{name} at {endpoint}: {answer}; {_who_listens(lab, service, name)}",
                 _restart(lab, service),
@@ -124,7 +132,7 @@ def certificates(lab: "Lab") -> Finding:
             with socket.create_connection((endpoint.host, endpoint.port), _SECONDS) as plain:
                 context.wrap_socket(plain, server_hostname=endpoint.host).close()
         except ssl.SSLCertVerificationError as error:
-            return wrong(f"{_OF[name]}'s certificate: {error.verify_message}", up)
+            return wrong(f"{SERVER_OF[name]}'s certificate: {error.verify_message}", up)
         except OSError:
             continue  # that nobody answers there is another line
     ends = {
