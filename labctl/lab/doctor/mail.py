@@ -184,8 +184,9 @@ def mailboxes(lab: "Lab") -> Finding:
     problems = lab.containers.execute("dovecot", ["maildirs", "check"]).splitlines()
     if not problems:
         return well("opened, every message seen")
+    doctor = f"{lab.files.command} doctor"
     name, _, what = problems[0].partition("\t")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if what.startswith("mended: "):
-        return warn(f"{name}: Dovecot mended it just now: {what[8:]}{more}", "labctl doctor")
+        return warn(f"{name}: Dovecot mended it just now: {what[8:]}{more}", doctor)
     return wrong(f"{name}: {what}{more}", f"{lab.files.command} mailbox reindex {name}")
