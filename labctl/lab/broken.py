@@ -95,7 +95,18 @@ def _left(directory: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> Kinds:
     found: Kinds = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(ValueError):  # it was cut off before the fault that it tells of
-            found = json.loads(line)
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, RecursionError):  # cut off before the fault that it tells of
+            found = _kinds(json.loads(line))
     return found
+
+
+def _kinds(data: object) -> Kinds:
+    """Return what a line says; raises ValueError where it is none of ours."""
+    if not isinstance(data, dict) or not all(map(_are_kinds, data.values())):
+        raise ValueError("no note of what is broken")
+    return data
+
+
+def _are_kinds(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)

@@ -309,6 +309,13 @@ class LabContainers:
         except NotFound as error:
             raise LabNotReady(f"there is no {service}: {error.explanation}") from error
 
+    def exists(self, service: str) -> bool:
+        """Say whether a service has a container, be it one that does not run."""
+        try:
+            return bool(self._container(service))
+        except LabNotReady:
+            return False
+
     def to_inflict(self, service: str, kind: Kind) -> str:
         """Return the commands that do by hand what `inflict` does."""
         return " && ".join(map(shlex.join, by_hand(self, service, kind)))

@@ -160,7 +160,8 @@ class Lab:
         """Mend what a process that is gone has left broken, see each server's own check pass, and
         return what it was, by service.
 
-        Raises LabNotReady where there is no such server, DeadlinePassed where one stays away.
+        Raises LabNotReady where one of them is there no more, after the others were mended, and
+        DeadlinePassed where one stays away.
         """
         self.files.require()
         with self.files.locked("labctl heal"):
@@ -168,11 +169,18 @@ class Lab:
 
     def _heal(self) -> Kinds:
         found = left(self.files.broken)
-        self.containers.broken.take_over(found)
-        for service in found:
+        gone = [service for service in found if not self.containers.exists(service)]
+        there = {service: kinds for service, kinds in found.items() if service not in gone}
+        self.containers.broken.take_over(there)
+        for service in there:
             self.containers.mend(service, _HEAL_SECONDS)
         forget_left(self.files.broken)
-        return found
+        if gone:
+            raise LabNotReady(
+                f"there is no {' and no '.join(gone)} to mend",
+                f"`{self.files.command} up` brings up whole what is missing.",
+            )
+        return there
 
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import LiveLab
+from conftest import LiveLab, docker_do
 
 OUTSIDE = ("openldap: cut", "postfix: full", "dovecot: full", "openldap: full")
 TO_BOB = ("send", "--from", "alice", "--to", "bob")
@@ -76,6 +76,20 @@ def test_what_brings_a_lab_back_mends_it_too(
     done = scratch.ran("scenario", "delivery")
     assert done.code == 0, done.out
     assert "broken" not in done.err
+
+
+def test_what_is_gone_is_broken_no_more(scratch: LiveLab, tmp_path: Path) -> None:
+    """Of two servers that a killed run left broken one was removed: `heal` mends the other one,
+    says what is missing, once, and `up` brings that up whole.
+    """
+    ended_by(scratch, signal.SIGKILL, story(tmp_path, "milter: stop", "dovecot: stop"))
+    docker_do("rm", "-f", scratch.container("milter"))
+    healed = scratch.ran("heal")
+    assert healed.code == 3
+    assert "there is no milter" in healed.err
+    scratch.must("dovecot", "healthcheck")
+    assert "broken" not in scratch.ran("up").err
+    assert scratch.ran(*TO_BOB).code == 0
 
 
 @pytest.mark.parametrize("kind", ["kill", "pause", "slow", "full"])

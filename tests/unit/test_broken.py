@@ -66,7 +66,20 @@ def test_a_note_that_is_cut_off_tells_what_stood_there_before(tmp_path: Path) ->
     with note.open("a") as file:
         file.write('{"dovecot": ["full", "pause"], "post')
     assert left(tmp_path) == {"dovecot": ["full", "pause"]}
-    note.write_text("\0\0")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\0\0", b"\xff\xfe", b"[]", b"3", b'{"dovecot": 3}', b'{"dovecot": "stop"}', b"[" * 9999],
+)
+def test_a_line_that_is_no_note_tells_of_nothing(tmp_path: Path, line: bytes) -> None:
+    """Whatever stands in the file: commands go on, and what was readable before it counts."""
+    killed(tmp_path)
+    [note] = tmp_path.iterdir()
+    with note.open("ab") as file:
+        file.write(line + b"\n")
+    assert left(tmp_path) == {"dovecot": ["full", "pause"]}
+    note.write_bytes(line)
     assert left(tmp_path) == {}
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from labctl.endpoints import Endpoint, Secret
 from labctl.endpoints.reading import read_file
 from labctl.errors import LabctlError
+from labctl.lab.broken import left
 from labctl.lab.maillog import Line, transactions
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.ldif import parse as parse_ldif
@@ -69,6 +70,7 @@ LOG = b"""2026-11-26T13:01:50.5Z Nov 26 13:01:50 mail postfix/submission/smtpd[2
 [10.0.0.1], sasl_method=PLAIN, sasl_username=alice
 2026-11-26T13:01:50.6Z Nov 26 13:01:50 mail postfix/cleanup[2]: A1: message-id=<m@x>
 """
+BROKEN = b'{"dovecot": ["full", "pause"]}\n{"dovecot": ["full", "pause"], "postfix": ["stop"]}\n'
 SMTP = b"250-x\r\n250 SIZE 10\r\n250 2.1.0 ok\r\n354 go\r\n451 4.3.0 later\r\n221 bye\r\n"
 IMAP = b"* CAPABILITY IMAP4rev1\r\n* SEARCH 1 2\r\n* 1 FETCH (UID 1 BODY[] {3}\r\nabc)\r\n"
 NASTY = [
@@ -167,6 +169,7 @@ PARSERS: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "transcript": (TRANSCRIPT, transcript),
     "dialogue": (DIALOGUE, dialogue),
     "log": (LOG, log),
+    "what is broken": (BROKEN, of_file("1-x.json", lambda path: left(path.parent))),
 }
 
 
