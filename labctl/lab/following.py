@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,9 +23,9 @@ _LONGEST = 1.0  # seconds of a burst
 _AGAIN = 0.5  # seconds between two looks at a server that is away
 
 
-def history(containers: "LabContainers") -> list[Said]:
-    """Return what the servers have logged since their containers were made; slapd logs nothing."""
-    return sorted(line for service in LOGS for line in containers.said(service))
+def history(containers: "LabContainers", services: Iterable[str] = LOGS) -> list[Said]:
+    """Return what servers have logged since their containers were made; slapd logs nothing."""
+    return sorted(line for service in services for line in containers.said(service))
 
 
 def now() -> str:

@@ -149,11 +149,13 @@ def test_who_listens_on_a_port_of_the_lab_is_told(lab: LiveLab, state: Path) -> 
 
 
 def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
-    """Stopped, killed or paused: which, and what starts it."""
+    """Killed, removed or paused: which, and what starts it."""
     docker_do("kill", scratch.container("milter"), scratch.container("openldap"))
     row = ill(scratch)["services"]
     assert row["seen"] == "openldap does not run; milter does not run"
     mend(scratch, row)
+    docker_do("rm", "-f", scratch.container("milter"))
+    mend(scratch, only(scratch, "services", "fail"))
     docker_do("pause", scratch.container("milter"))
     try:
         row = ill(scratch)["services"]

@@ -43,8 +43,8 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
     "policy attributes": frozenset({"openldap"}),
     "enforcement": frozenset({"postfix"}),
     "domains": frozenset({"postfix"}),
-    "sign-in": frozenset({"openldap", "postfix", "dovecot"}),
-    "refused sign-ins": frozenset({"openldap"}),
+    "sign-in": frozenset(SERVICES),
+    "refused sign-ins": frozenset({"openldap", "postfix", "dovecot"}),
     "queue": frozenset({"postfix"}),
     "mailboxes": frozenset({"openldap", "dovecot"}),
 }

@@ -28,6 +28,7 @@ _CLASSES: Final = (
     "virtual_mailbox_domains",
     "relay_domains",
 )
+_SIGN_IN: Final = ("postfix", "dovecot")  # who log it
 _RECENT = timedelta(minutes=10)
 _LONG = timedelta(seconds=10)  # a lab tries again each second
 _REFUSED: Final = re.compile(
@@ -124,7 +125,7 @@ def _smtp(lab: "Lab", who: Account) -> None:
 def _last_line(lab: "Lab", service: str, who: Account, began: datetime) -> str:
     """Return what a server has logged last about somebody since then, as the end of a sentence."""
     thread = Thread(Subject.account(who.login, (who.address,), ""))
-    strands = [each for said in history(lab.containers) for each in thread.read(said)]
+    strands = [each for said in history(lab.containers, _SIGN_IN) for each in thread.read(said)]
     ours = [
         each.text
         for each in strands
@@ -138,7 +139,7 @@ def refused(lab: "Lab") -> Finding:
     since = datetime.now(UTC) - _RECENT
     found = [
         (name, said)
-        for said in _since(history(lab.containers), since)
+        for said in _since(history(lab.containers, _SIGN_IN), since)
         if (match := _REFUSED.search(said.text))
         and (name := match["postfix"] or match["dovecot"]) != "(unavailable)"
     ]
