@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from labctl.errors import LabNotReady
+
 if TYPE_CHECKING:
     from labctl.lab.containers import LabContainers
+
+_SECONDS = "5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,29 @@ class Waiting:
 
 def waiting(containers: "LabContainers") -> list[Waiting]:
     """Return what waits, the oldest first; raises LabNotReady when Postfix does not say."""
-    lines = containers.execute("postfix", ["postqueue", "-j"]).splitlines()
+    lines = _postqueue(containers, "-j").splitlines()
     return sorted(map(_waiting, map(json.loads, lines)), key=lambda each: each.since)
 
 
 def flush(containers: "LabContainers") -> None:
     """Let Postfix try all that is deferred, now."""
-    containers.execute("postfix", ["postqueue", "-f"])
+    _postqueue(containers, "-f")
 
 
 def release(containers: "LabContainers") -> None:
     """Take all mail off hold."""
     containers.execute("postfix", ["postsuper", "-H", "ALL"])
+
+
+def _postqueue(containers: "LabContainers", option: str) -> str:
+    """Ask Postfix about its queue; one that hangs would let it wait for ever."""
+    try:
+        return containers.execute("postfix", ["timeout", _SECONDS, "postqueue", option])
+    except LabNotReady as error:
+        raise LabNotReady(
+            f"Postfix does not tell about its queue ({error.what})",
+            f"`docker restart {containers.container_name('postfix')}` starts it anew.",
+        ) from error
 
 
 def _waiting(row: Mapping[str, Any]) -> Waiting:

@@ -17,6 +17,8 @@ import pytest
 from conftest import LABCTL, LiveLab, docker_do, environment
 
 from labctl.lab.certificates import Host
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
 from labctl.protocols.poll import poll
 
 LATELY = "refused sign-ins"
@@ -266,6 +268,20 @@ def test_nothing_is_asked_of_a_directory_that_hangs(scratch: LiveLab) -> None:
     finally:
         docker_do("kill", "-s", "CONT", scratch.container("openldap"))
     assert row["seen"] == "openldap is running, unhealthy"
+
+
+def test_a_postfix_that_hangs_is_not_waited_for(scratch: LiveLab) -> None:
+    """Doctor says so, and `queue` gives up."""
+    containers = LabContainers(Engine(), scratch.project)
+    containers.inflict("postfix", "pause")
+    try:
+        row = only(scratch, "services", "fail")
+        done = scratch.ran("queue")
+    finally:
+        containers.mend("postfix", 30)
+    assert row["seen"] == "postfix is running, unhealthy"
+    assert done.code == 3
+    assert "Postfix does not tell about its queue" in done.err
 
 
 def test_a_policy_that_postfix_does_not_see_is_told(scratch: LiveLab) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from labctl.endpoints import Account, Login
-from labctl.errors import ExpectationFailed, LabctlError, SignInRefused, UsageError
+from labctl.errors import ExpectationFailed, LabctlError, LabNotReady, SignInRefused, UsageError
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.following import history
 from labctl.lab.queue import waiting
@@ -71,7 +71,8 @@ def sign_in(lab: "Lab") -> Finding:
         except LabctlError as error:
             last = _last_line(lab, service, first, began)
             cause = f"the directory takes {first.login}'s password, and {error.what}{last}"
-            return wrong(cause, f"docker restart {lab.containers.container_name('dovecot')}")
+            culprit = service if isinstance(error, LabNotReady) else "dovecot"
+            return wrong(cause, f"docker restart {lab.containers.container_name(culprit)}")
     return well(f"{len(accounts)} people in the directory, {first.login} at IMAP and submission")
 
 
