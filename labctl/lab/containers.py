@@ -154,7 +154,9 @@ class LabContainers:
 
     def states(self) -> list[ServiceState]:
         """Return the state of every service, side by side."""
-        found = self._engine.client.containers.list(all=True, filters=self._ours)
+        found = self._engine.client.containers.list(
+            all=True, filters=self._ours, ignore_removed=True
+        )
         with ThreadPoolExecutor(len(found) or 1) as pool:
             return sorted(pool.map(self._state, found), key=lambda row: row.service)
 
@@ -190,7 +192,7 @@ class LabContainers:
 
     def running(self) -> list[str]:
         """Return the services whose containers run and are not paused."""
-        found = self._engine.client.containers.list(filters=self._ours)
+        found = self._engine.client.containers.list(filters=self._ours, ignore_removed=True)
         return sorted(
             each.labels["com.docker.compose.service"] for each in found if each.status == "running"
         )

@@ -29,6 +29,7 @@ def ill(lab: LiveLab, *, lately: bool = False, **env: str) -> dict[str, dict]:
     failure. Who was refused lately may have been so by another test.
     """
     done = lab.ran("doctor", "-o", "json", **env)
+    assert "Traceback" not in done.err, done.err
     found = json.loads(done.out)
     failed = [row for row in found["findings"] if row["level"] == "fail"]
     assert done.code == (failed[0]["exit_code"] if failed else 0), done

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from docker.errors import NotFound
+
 from labctl.errors import Exit, HostProblem, LabNotReady
 from labctl.lab.doctor.finding import Finding, Level, looked, well
 from labctl.lab.doctor.listeners import TABLES, listener, listening
@@ -36,6 +38,18 @@ def test_a_look_that_ends_in_an_error_is_a_failure_with_the_command_in_its_hint(
     assert looked(LAB, "z", lambda _: well("good")) == Finding("z", Level.OK, "good")
 
 
+def test_what_the_engine_refuses_is_a_failure_and_no_traceback() -> None:
+    """A container that was removed between two questions about it."""
+
+    def gone(_: Any) -> Finding:
+        raise NotFound("no such container")
+
+    here: Any = SimpleNamespace(files=SimpleNamespace(command="labctl"))
+    found = looked(here, "x", gone)
+    assert (found.level, found.mend) == (Level.FAIL, "labctl status")
+    assert "no such container" in found.seen
+
+
 def test_only_ports_that_are_listened_on_are_read_from_the_kernels_table() -> None:
     """Connections are none, nor is the head line; the table may be there twice."""
     assert listening((TABLE + TABLE).splitlines()) == {25: "17"}
@@ -44,7 +58,9 @@ def test_only_ports_that_are_listened_on_are_read_from_the_kernels_table() -> No
 
 def test_who_listens_is_found_by_the_socket_itself() -> None:
     """Our own process; a port of nobody is not made up."""
-    nobody: Any = SimpleNamespace(client=SimpleNamespace(containers=SimpleNamespace(list=list)))
+    nobody: Any = SimpleNamespace(
+        client=SimpleNamespace(containers=SimpleNamespace(list=lambda **_: []))
+    )
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert f"(process {os.getpid()})" in listener(nobody, port)

@@ -51,9 +51,15 @@ def wrong(cause: str, mend: str, exit_code: Exit = Exit.NOT_READY) -> Finding:
 
 
 def looked(lab: "Lab", what: str, look: Callable[["Lab"], Finding]) -> Finding:
-    """Look; an error of ours is what is wrong, and the command in its hint what mends it."""
+    """Look; an error of ours is what is wrong, and the command in its hint what mends it. The
+    engine's own errors are told, too: what was looked at may be gone in the middle.
+    """
+    from docker.errors import DockerException
+
     try:
         return replace(look(lab), what=what)
+    except DockerException as error:
+        return Finding(what, Level.FAIL, f"the engine says: {error}", f"{lab.files.command} status")
     except LabctlError as error:
         command = _COMMAND.search(error.hint)
         mend = command[1] if command else error.hint

@@ -78,7 +78,9 @@ def clock(lab: "Lab") -> Finding:
 
 def leftovers(lab: "Lab") -> Finding:
     """See whether there are containers of labs whose state directory is gone."""
-    found = lab.engine.client.containers.list(all=True, filters={"label": f"{PREFIX}.state"})
+    found = lab.engine.client.containers.list(
+        all=True, filters={"label": f"{PREFIX}.state"}, ignore_removed=True
+    )
     for container in found:
         if not Path(container.labels[f"{PREFIX}.state"]).is_dir():
             return _left(lab, container)

@@ -31,7 +31,7 @@ def listener(engine: "Engine", port: int) -> str:
 
 def _container(engine: "Engine", port: int) -> str | None:
     with suppress(HostProblem):
-        for container in engine.client.containers.list():
+        for container in engine.client.containers.list(ignore_removed=True):
             for published in container.ports.values():
                 if any(int(each["HostPort"]) == port for each in published or ()):
                     return f"the container {container.name}"
