@@ -11,6 +11,7 @@
     ├── LabNotReady           3   the lab is not up, or a server does not answer
     ├── ServerEnded           3   a server ended by itself while it was waited for
     ├── HostProblem           4   this host lacks something: engine, compose, a free port
+    │   ├── HostCannot        4   its kernel or engine cannot do what a fault takes
     │   └── SlotTaken         4   a slot's ports, subnet or name are in use already
     ├── DeadlinePassed        5   a wait ended without what it waited for
     └── InvalidScenario       6   a scenario file cannot be used
@@ -94,6 +95,10 @@ class HostProblem(LabctlError):
     """The host lacks something that the lab needs: an engine, compose, a free port."""
 
     exit_code = Exit.HOST
+
+
+class HostCannot(HostProblem):
+    """The kernel or the engine of this host cannot do that; a scenario skips what needs it."""
 
 
 class SlotTaken(HostProblem):

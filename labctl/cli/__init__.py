@@ -24,13 +24,18 @@ COMMANDS: Mapping[str, str] = {
     "reset": "stack",
     "status": "stack",
     "endpoints": "stack",
-    "logs": "stack",
+    "logs": "logs",
+    "heal": "stack",
     "user": "user",
     "send": "mail",
     "inbox": "mail",
+    "queue": "mending",
+    "mailbox": "mending",
     "watch": "watch",
     "explain": "explain",
     "shadow": "shadow",
+    "backup": "backup",
+    "restore": "backup",
     "scenarios": "scenario",
     "scenario": "scenario",
     "check": "scenario",
@@ -42,6 +47,8 @@ COMMANDS: Mapping[str, str] = {
     "bench": "bench",
     "completion": "host",
 }
+
+_MENDING = ("heal", "up", "down")  # they need not be told
 
 
 class _LateGroup(click.Group):
@@ -74,6 +81,8 @@ def cli(ctx: click.Context, name: str) -> None:
     130 interrupted.
     """
     ctx.obj = App(ROOT, dict(os.environ), name)
+    if ctx.invoked_subcommand not in _MENDING:
+        ctx.obj.tell_what_is_broken()
 
 
 def run(arguments: list[str] | None = None) -> int:

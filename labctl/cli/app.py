@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from labctl.endpoints import Endpoints
+from labctl.errors import UsageError
 from labctl.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ class App:
         from labctl.lab.lab import Lab
 
         return Lab(self.settings, self.name)
+
+    def tell_what_is_broken(self) -> None:
+        """Say on stderr what a command that was killed has left broken in the lab, if anything."""
+        try:
+            # As labctl.lab.state has it, which is imported where it is needed.
+            directory = self.settings.state / "labs" / self.name / "broken"
+        except UsageError:  # the command itself will say so, if it matters to it
+            return
+        if not any(directory.glob("*")):
+            return
+        from labctl.lab.broken import left
+
+        command = "labctl" if self.name == "default" else f"labctl -n {self.name}"
+        for service, kinds in left(directory).items():
+            click.echo(
+                f"Warning: {service} is broken ({', '.join(kinds)}): the command that did it was "
+                f"killed. `{command} heal` mends it.",
+                err=True,
+            )
 
     def endpoints(self, file: Path | None) -> Endpoints:
         """Return the endpoints of a file, or else of the lab."""

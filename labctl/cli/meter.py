@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
@@ -59,6 +60,11 @@ class Meter:
             self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()

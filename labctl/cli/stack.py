@@ -1,4 +1,4 @@
-"""The commands about the lab itself: up, down, reset, status, endpoints, logs."""
+"""The commands about the lab itself: up, down, reset, status, endpoints."""
 
 import sys
 from dataclasses import asdict
@@ -9,9 +9,6 @@ from labctl.cli.app import App, output_option, pass_app
 from labctl.cli.output import keep_private, show
 from labctl.cli.progress import Progress
 from labctl.errors import Exit
-
-# As labctl.lab.images has them, which is imported where it is needed.
-_SERVICE = click.Choice(["openldap", "postfix", "dovecot", "milter"])
 
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show all that is said.")
 
@@ -73,6 +70,21 @@ def reset(app: App, *, verbose: bool) -> None:
 
 
 @click.command()
+@pass_app
+def heal(app: App) -> None:
+    """Mend what a scenario has broken on purpose and, killed, could not mend itself.
+
+    Every scenario mends its faults at its end; after one that was killed each command says what is
+    broken still. What is well, or is being broken by a command that runs, is left alone.
+    """
+    found = app.lab.heal()
+    for service, kinds in found.items():
+        click.echo(f"{service} is well again (it was broken: {', '.join(kinds)}).", err=True)
+    if not found:
+        click.echo("Nothing was left broken.", err=True)
+
+
+@click.command()
 @output_option
 @pass_app
 def status(app: App, *, output: str) -> int:
@@ -124,17 +136,3 @@ def _show_endpoints(app: App, output: str, *, secrets: bool) -> None:
         accounts = found.accounts.values()
         rows += [(who.login, who.address, who.password.reveal()) for who in accounts]
     show(output, data, ("SERVICE", "ADDRESS", "TLS"), rows)
-
-
-@click.command()
-@click.argument("services", nargs=-1, type=_SERVICE)
-@click.option("-f", "--follow", is_flag=True, help="Go on until interrupted.")
-@click.option("--tail", type=click.IntRange(min=0), help="Only this many lines of each.")
-@pass_app
-def logs(app: App, *, services: tuple[str, ...], follow: bool, tail: int | None) -> int:
-    """Print what the servers log."""
-    arguments = ["--no-log-prefix"] if len(services) == 1 else []
-    arguments += ["--follow"] if follow else []
-    arguments += [] if tail is None else ["--tail", str(tail)]
-    code = app.lab.project.follow_logs([*arguments, *services])
-    return int(Exit.OK if code == 0 else Exit.HOST)

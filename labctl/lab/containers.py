@@ -2,16 +2,20 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labctl.errors import LabNotReady
+from labctl.errors import HostCannot, LabNotReady
+from labctl.lab.broken import Broken
 from labctl.lab.engine import Engine
-from labctl.lab.faults import Kind, by_hand, inflict, mend, mended_by_hand
+from labctl.lab.faults import HEAL_FIRST, Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
 from labctl.lab.shell import Shell
+from labctl.lab.spoken import Said
 from labctl.protocols.smtp import Outcome
 
 if TYPE_CHECKING:
@@ -40,14 +44,29 @@ class ServiceState:
 class LabContainers:
     """The containers of one Compose project."""
 
-    def __init__(self, engine: Engine, project: str) -> None:
+    def __init__(self, engine: Engine, project: str, broken: Broken | None = None) -> None:
         self._engine = engine
         self._project = project
+        self.broken = broken or Broken()
         self._shells: dict[str, Shell] = {}
 
     def container_name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
         return f"{self._project}-{service}-1"
+
+    @property
+    def network(self) -> str:
+        """The name of the lab's network."""
+        return f"{self._project}_lab"
+
+    @cached_property
+    def helper(self) -> str:
+        """The image in which what a fault needs is run beside a server: it has `tc`."""
+        return str(self._container("milter").attrs["Config"]["Image"])
+
+    @property
+    def _ours(self) -> dict[str, Any]:
+        return {"label": f"com.docker.compose.project={self._project}"}
 
     def open(self, *services: str) -> None:
         """Open shells in these containers, so that the first command there need not wait."""
@@ -84,15 +103,44 @@ class LabContainers:
         """Return what Postfix has logged since its container was made; raises LabNotReady where the
         engine has no log.
         """
+        lines = (Line.of(f"{said.at} {said.text}") for said in self.said("postfix"))
+        return [line for line in lines if line is not None]
+
+    def said(self, service: str) -> list[Said]:
+        """Return what a service has logged since its container was made, as `mail_log` does."""
         from docker.errors import APIError
 
         try:
-            name = self.container_name("postfix")
-            log: bytes = self._engine.client.api.logs(name, timestamps=True)
+            log: bytes = self._engine.client.api.logs(self.container_name(service), timestamps=True)
         except APIError as error:
-            raise LabNotReady(f"there is no log of postfix: {error.explanation}") from error
-        lines = map(Line.of, log.decode("utf-8", "backslashreplace").split("\n"))
-        return [line for line in lines if line is not None]
+            raise LabNotReady(f"there is no log of {service}: {error.explanation}") from error
+        lines = log.decode("utf-8", "backslashreplace").split("\n")
+        return [_said(service, line) for line in lines if line]
+
+    def follow(self, service: str, since: str) -> Iterator[Said]:
+        """Yield what a service logs after a time (as `Said` has it), until its container stops.
+
+        Raises LabNotReady where the engine has no log.
+        """
+        from docker.errors import DockerException
+
+        seconds = datetime.fromisoformat(since).timestamp()
+        rest = b""
+        try:
+            for chunk in self._engine.client.api.logs(
+                self.container_name(service),
+                stream=True,
+                follow=True,
+                timestamps=True,
+                since=seconds,
+            ):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    said = _said(service, line.decode("utf-8", "backslashreplace"))
+                    if said.at > since:
+                        yield said
+        except DockerException as error:
+            raise LabNotReady(f"there is no log of {service}: {error}") from error
 
     def exit_code(self, service: str) -> int | None:
         """Return how a service's container ended, or None if it runs or there is none."""
@@ -106,9 +154,8 @@ class LabContainers:
 
     def states(self) -> list[ServiceState]:
         """Return the state of every service, side by side."""
-        label = f"com.docker.compose.project={self._project}"
         found = self._engine.client.containers.list(
-            all=True, filters={"label": label}, ignore_removed=True
+            all=True, filters=self._ours, ignore_removed=True
         )
         with ThreadPoolExecutor(len(found) or 1) as pool:
             return sorted(pool.map(self._state, found), key=lambda row: row.service)
@@ -130,6 +177,25 @@ class LabContainers:
         except LabNotReady:
             return "unhealthy"
         return "healthy"
+
+    def was_killed_for_memory(self, service: str) -> bool:
+        """Say whether the kernel ended a service because it used more memory than it may."""
+        return bool(self._container(service).attrs["State"]["OOMKilled"])
+
+    def usage(self, service: str) -> Mapping[str, Any]:
+        """Return what the engine counts of a service: memory, processes and their limits."""
+        name = self.container_name(service)
+        counted: Mapping[str, Any] = self._engine.client.api.stats(
+            name, stream=False, one_shot=True
+        )
+        return counted
+
+    def running(self) -> list[str]:
+        """Return the services whose containers run and are not paused."""
+        found = self._engine.client.containers.list(filters=self._ours, ignore_removed=True)
+        return sorted(
+            each.labels["com.docker.compose.service"] for each in found if each.status == "running"
+        )
 
     def identity(self, service: str) -> dict[str, str]:
         """Return the ids of a service's container and image, and when the container was made."""
@@ -191,10 +257,23 @@ class LabContainers:
         return None
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, Dovecot
-        remember sign-ins, or Postfix only warn.
+        """Break a server, as the step `fault` says; on the disk there stands that it is broken
+        before it is. Raises HostCannot where this host lacks what that takes, LabNotReady where
+        the server does not run.
         """
-        inflict(self, self._container(service), service, kind)
+        from docker.errors import APIError
+
+        container = self._container(service)
+        self.broken.note(service, kind)
+        try:
+            inflict(self, container, service, kind)
+        except HostCannot:
+            self.broken.forget(service, kind)
+            raise
+        except APIError as error:
+            raise LabNotReady(
+                f"{service} cannot be broken so: {error.explanation}", HEAL_FIRST
+            ) from error
 
     def flush(self) -> None:
         """Let Dovecot forget the sign-ins that it remembers."""
@@ -203,6 +282,7 @@ class LabContainers:
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
         mend(self, self._container(service), service, seconds)
+        self.broken.forget(service)
 
     def queue(self) -> Mapping[str, str]:
         """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
@@ -231,13 +311,26 @@ class LabContainers:
         except NotFound as error:
             raise LabNotReady(f"there is no {service}: {error.explanation}") from error
 
+    def exists(self, service: str) -> bool:
+        """Say whether a service has a container, be it one that does not run."""
+        try:
+            return bool(self._container(service))
+        except LabNotReady:
+            return False
+
     def to_inflict(self, service: str, kind: Kind) -> str:
-        """Return the command that does by hand what `inflict` does."""
-        return shlex.join(by_hand(self.container_name(service), kind))
+        """Return the commands that do by hand what `inflict` does."""
+        return " && ".join(map(shlex.join, by_hand(self, service, kind)))
 
     def to_mend(self, service: str) -> str:
-        """Return the command that does by hand what `mend` would do now."""
-        return shlex.join(mended_by_hand(self._container(service), service))
+        """Return the commands that do by hand what `mend` would do now."""
+        commands = mended_by_hand(self, self._container(service), service)
+        return " && ".join(map(shlex.join, commands))
+
+
+def _said(service: str, line: str) -> Said:
+    at, _, text = line.rstrip("\r").partition(" ")
+    return Said(at, service, text)
 
 
 def _waiting(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Breaking a server of the lab on purpose, and mending it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-from labctl.errors import LabNotReady
+from labctl.errors import HostCannot, HostProblem, LabNotReady
+from labctl.lab.engine import run
 from labctl.protocols.poll import poll
 
 if TYPE_CHECKING:
@@ -10,47 +12,87 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
-_BY_PROGRAM = {"deny": ("hide-policy",), "cache": ("auth-cache",), "shadow": ("shadow",)}
-_TAKEN_BACK = {
-    "openldap": ("hide-policy", "off"),
-    "dovecot": ("auth-cache", "off"),
-    "postfix": ("shadow", "off"),
+Kind = Literal["stop", "kill", "pause", "slow", "cut", "full", "deny", "cache", "shadow"]
+
+_PROGRAMS: Mapping[tuple[str, Kind], str] = {
+    ("openldap", "full"): "read-only",
+    ("openldap", "deny"): "hide-policy",
+    ("dovecot", "cache"): "auth-cache",
+    ("postfix", "shadow"): "shadow",
 }
+# On every interface but loopback, by whatever name it has.
+_EACH = "for d in /sys/class/net/eth*; do tc qdisc {} dev ${{d##*/}} root{}; done"
+_DELAYED = _EACH.format("add", " netem delay 300ms")
+_IN_TIME = _EACH.format("del", " 2>/dev/null || true")  # a start has done it already
+HEAL_FIRST = "Let `heal` come before it."
 _GRACE = 5  # seconds that a server has to stop by itself
+
+_EACH_OTHER = "kill -{} -1 2>/dev/null || true"  # there may be none
+
+# Where what is new is written first, and what fills that: a file system of one page, and a file of
+# one page. What was written there before is hidden meanwhile.
+_STORES = {"postfix": "/var/spool/postfix/incoming", "dovecot": "/home/*/Maildir/tmp"}
+_FILL = (
+    "for d in {}; do o=$(stat -c uid=%u,gid=%g $d)"
+    " && mount -t tmpfs -o size=4k,mode=0700,$o full $d"
+    " && head -c 4096 /dev/zero >$d/full || exit; done"
+)
+_EMPTY = "umount {} 2>/dev/null || true"  # a start has done it already
 
 
 def inflict(containers: "LabContainers", container: "Container", service: str, kind: Kind) -> None:
-    """Stop a server in an orderly way, kill it, freeze it in the middle of what it does, let the
-    directory hide the policy from Postfix, let Dovecot remember sign-ins, or let Postfix only warn
-    of whom the policy would refuse.
+    """Break a server, as the step `fault` says.
+
+    Raises HostCannot where this host's kernel or engine lacks what that takes, LabNotReady where
+    the server does not run.
     """
-    if kind in _BY_PROGRAM:
-        containers.execute(service, [*_BY_PROGRAM[kind], "on"])
+    if program := _PROGRAMS.get((service, kind)):
+        containers.execute(service, [program, "on"])
     elif kind == "stop":
         container.stop(timeout=_GRACE)
     elif kind == "kill":
         container.kill()
     else:
-        container.pause()
+        try:
+            for command in by_hand(containers, service, kind):
+                run(command)
+        except HostProblem as error:
+            container.reload()
+            if container.status != "running":
+                raise LabNotReady(
+                    f"{service} cannot be broken so: it does not run", HEAL_FIRST
+                ) from error
+            raise HostCannot(f"this host cannot make {service} {kind}: {error.what}") from error
 
 
-def by_hand(name: str, kind: Kind) -> list[str]:
-    """Return the command that does by hand to the container called `name` what `inflict` does."""
-    if kind in _BY_PROGRAM:
-        return ["docker", "exec", name, *_BY_PROGRAM[kind], "on"]
-    return ["docker", kind, *(["-t", str(_GRACE)] if kind == "stop" else []), name]
+def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[str]]:
+    """Return the commands that do by hand what `inflict` does."""
+    name = containers.container_name(service)
+    if program := _PROGRAMS.get((service, kind)):
+        return [["docker", "exec", name, program, "on"]]
+    match kind:
+        case "pause":
+            return _signalled(containers, service, "STOP")
+        case "cut":
+            command = ["docker", "network", "disconnect", containers.network, name]
+        case "slow":
+            command = _on_the_wire(containers, service, _DELAYED)
+        case "full":
+            command = _among_files(containers, service, _FILL.format(_STORES[service]))
+        case "stop":
+            command = ["docker", "stop", "-t", str(_GRACE), name]
+        case _:
+            command = ["docker", kind, name]
+    return [command]
 
 
-def mended_by_hand(container: "Container", service: str) -> list[str]:
-    """Return the command that does by hand what `mend` would do now."""
-    container.reload()
-    name = str(container.name)
-    if container.status == "paused":
-        return ["docker", "unpause", name]
-    if container.status != "running":
-        return ["docker", "start", name]
-    return ["docker", "exec", name, *_TAKEN_BACK.get(service, ("healthcheck",))]
+def mended_by_hand(
+    containers: "LabContainers", container: "Container", service: str
+) -> list[list[str]]:
+    """Return the commands that do by hand what `mend` would do now; there is at least one."""
+    outside = _outside(containers, container, service)
+    inside = [["docker", "exec", str(container.name), *each] for each in _inside(service)]
+    return outside or inside or [["docker", "exec", str(container.name), "healthcheck"]]
 
 
 def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
@@ -58,16 +100,68 @@ def mend(containers: "LabContainers", container: "Container", service: str, seco
 
     Raises DeadlinePassed when it does not come back within so many seconds.
     """
-    container.reload()
-    if container.status == "paused":
-        container.unpause()
-    elif container.status != "running":
-        container.start()
+    for command in _outside(containers, container, service):
+        run(command)
     poll(
         lambda: containers.execute(service, ["healthcheck"]) is not None or None,
         what=f"{service} to be well again",
         seconds=seconds,
         retry=(LabNotReady,),
     )
-    if service in _TAKEN_BACK:
-        containers.execute(service, _TAKEN_BACK[service])
+    for command in _inside(service):
+        containers.execute(service, command)
+
+
+def _outside(containers: "LabContainers", container: "Container", service: str) -> list[list[str]]:
+    """Return the commands that let a server run, on its network, at its pace, with space."""
+    container.reload()
+    name, kinds, found = str(container.name), containers.broken.kinds(service), []
+    if not container.attrs["NetworkSettings"]["Networks"]:
+        found.append(["docker", "network", "connect", "--alias", service, containers.network, name])
+    if container.status == "paused":
+        found.append(["docker", "unpause", name])
+    elif container.status != "running":
+        found.append(["docker", "start", name])
+    elif "pause" in kinds:
+        found += _signalled(containers, service, "CONT")
+    if "slow" in kinds:
+        found.append(_on_the_wire(containers, service, _IN_TIME))
+    if "full" in kinds and service in _STORES:
+        found.append(_among_files(containers, service, _EMPTY.format(_STORES[service])))
+    return found
+
+
+def _inside(service: str) -> list[list[str]]:
+    """Return the commands that take back what programs in a container have done."""
+    return [[program, "off"] for (where, _), program in _PROGRAMS.items() if where == service]
+
+
+def _signalled(containers: "LabContainers", service: str, signal: str) -> list[list[str]]:
+    """Return the commands that signal every process of a server: the first, who starts the others,
+    can be stopped from outside its namespace alone, and the others from inside.
+
+    Not the engine's pause: in Docker 20.10 it hangs for good if a health check begins just then.
+    """
+    name = containers.container_name(service)
+    rights = ["--network=none", "--pid", f"container:{name}", "--cap-add=KILL"]
+    inside = ["--entrypoint=bash", containers.helper, "-c", _EACH_OTHER.format(signal)]
+    return [
+        ["docker", "kill", f"--signal={signal}", name],
+        ["docker", "run", "--rm", *rights, *inside],
+    ]
+
+
+def _on_the_wire(containers: "LabContainers", service: str, line: str) -> list[str]:
+    """Return the command that runs a line of shell in the namespace of a server's network."""
+    rights = ["--network", f"container:{containers.container_name(service)}", "--cap-add=NET_ADMIN"]
+    return ["docker", "run", "--rm", *rights, "--entrypoint=sh", containers.helper, "-c", line]
+
+
+def _among_files(containers: "LabContainers", service: str, line: str) -> list[str]:
+    """Return the command that runs a line of shell in the namespace of a server's mounts, with the
+    right to mount, which the server itself does not have.
+    """
+    rights = ["--network=none", "--pid", f"container:{containers.container_name(service)}"]
+    rights += ["--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--security-opt=apparmor=unconfined"]
+    inside = ["-t", "1", "-m", "sh", "-c", line]
+    return ["docker", "run", "--rm", *rights, "--entrypoint=nsenter", containers.helper, *inside]

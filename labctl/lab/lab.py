@@ -1,13 +1,15 @@
 """A lab: what `up`, `down` and `reset` do, and the endpoints that scenarios use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from labctl.endpoints import Endpoints, Login, Secret
 from labctl.errors import LabNotReady
+from labctl.lab.broken import Broken, Kinds, forget_left, left
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.lab.images import SERVICES as SERVERS
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from labctl.lab.seed import Converged, SeedEntry
     from labctl.protocols.directory import Directory
 
+T = TypeVar("T")
 PASSWORDS = ("directory-admin", "policy-admin", "postfix", "dovecot")
 CERTIFIED = ("openldap", "postfix", "dovecot")
+_HEAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Lab:
     @cached_property
     def containers(self) -> LabContainers:
         """The containers of the project."""
-        return LabContainers(self.engine, self.project.name)
+        return LabContainers(self.engine, self.project.name, Broken(self.files.broken))
 
     def endpoints(self) -> Endpoints:
         """Return where this lab is reached, and as whom; raises LabNotReady if it never came up."""
@@ -96,16 +100,39 @@ class Lab:
         """
         with self.files.locked("labctl up"):
             self.engine.client.ping()
+            if self.files.half_restored.exists():
+                raise LabNotReady(
+                    f"the lab {self.name!r} is half of a backup: its restore was cut short",
+                    f"`{self.files.command} down --volumes` removes it; then restore it again.",
+                )
             self._decide(policy)
-            certificates = self._ensure_secrets()
-            images = ensure_images(self.engine, self.settings.root, progress)
-            self.project.write_env(images)
+            certificates = self.prepare(progress)
+            with suppress(LabNotReady):  # a server that is not there is made anew
+                self._heal()
             progress.step(f"starting {', '.join(SERVERS)}")
             with ThreadPoolExecutor(1) as pool:
                 wanted = pool.submit(self._wanted, reset=False)  # while the engine is busy
                 self.project.up(self.containers.open)
             converged = self._bring_to_seed(progress, *wanted.result(), reset=False)
             return Came(converged, tuple(certificates))
+
+    def prepare(self, progress: Progress) -> list[str]:
+        """Make what a start needs: secrets that are missing, images, the compose file's variables;
+        returns which certificates were made.
+        """
+        certificates = self._ensure_secrets()
+        self.project.write_env(ensure_images(self.engine, self.settings.root, progress))
+        return certificates
+
+    def start(self, progress: Progress) -> None:
+        """Start what was prepared, entries and mail as they are, and see every server answer."""
+        progress.step(f"starting {', '.join(SERVERS)}")
+        self.project.up(self.containers.open)
+        self._see_answers(progress, self._look_at_people, read_people(self.files.accounts))
+
+    def _look_at_people(self) -> bool:
+        with self.directory() as directory:
+            return directory.people() is not None
 
     def warnings(self) -> list[str]:
         """Return what is set that opens the lab further than to this host."""
@@ -121,6 +148,7 @@ class Lab:
     def reset(self, progress: Progress) -> Came:
         """Put directory and mailboxes back to the seed, with everything running on."""
         with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
+            self._heal()
             tasks = [
                 pool.submit(self.containers.execute, "postfix", ["postsuper", "-d", "ALL"]),
                 pool.submit(self.containers.execute, "dovecot", ["maildirs", "empty"]),
@@ -130,10 +158,37 @@ class Lab:
                 task.result()
             return Came(converged)
 
+    def heal(self) -> Kinds:
+        """Mend what a process that is gone has left broken, see each server's own check pass, and
+        return what it was, by service.
+
+        Raises LabNotReady where one of them is there no more, after the others were mended, and
+        DeadlinePassed where one stays away.
+        """
+        self.files.require()
+        with self.files.locked("labctl heal"):
+            return self._heal()
+
+    def _heal(self) -> Kinds:
+        found = left(self.files.broken)
+        gone = [service for service in found if not self.containers.exists(service)]
+        there = {service: kinds for service, kinds in found.items() if service not in gone}
+        self.containers.broken.take_over(there)
+        for service in there:
+            self.containers.mend(service, _HEAL_SECONDS)
+        forget_left(self.files.broken)
+        if gone:
+            raise LabNotReady(
+                f"there is no {' and no '.join(gone)} to mend",
+                f"`{self.files.command} up` brings up whole what is missing.",
+            )
+        return there
+
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""
         with self.files.locked("labctl down"):
             self.project.down(volumes=volumes)
+            forget_left(self.files.broken)
             if volumes:
                 self.files.remove()
 
@@ -179,29 +234,36 @@ class Lab:
         """Bring directory and Maildirs to the seed, have the policy enforced, and see every
         server answer.
         """
-        from labctl.lab import ready, shadow
         from labctl.lab.seed import converge
-
-        endpoints = self.endpoints()
-        first = endpoints.accounts[seed[0].name]
 
         def converged() -> "Converged":
             with self.directory() as directory:
                 return converge(directory, seed, people, reset=reset)
 
+        return self._see_answers(progress, converged, people)
+
+    def _see_answers(
+        self, progress: Progress, directory: Callable[[], T], people: Mapping[str, Person]
+    ) -> T:
+        """See every server answer, the directory to this look; returns what the look did."""
+        from labctl.lab import ready, shadow
+
+        endpoints = self.endpoints()
+        first = next(iter(endpoints.accounts.values()), None)
         waiting = ready.Waiting(self.containers, self.settings.ready_seconds, progress.step)
-        found: Converged
+        found: T
         _, _, _, found = waiting.for_all(
             ready.Probe("milter", "its options", lambda: ready.negotiates(self.containers)),
             ready.Probe("dovecot", "an IMAP greeting", lambda: ready.imap_greets(endpoints)),
             ready.Probe("postfix", "the delivery path", lambda: ready.delivers(self.containers)),
-            ready.Probe("openldap", "a bind and a search", converged),
+            ready.Probe("openldap", "a bind and a search", directory),
         )
         shadow.switch(self.containers, on=False)
-        waiting.for_all(
-            ready.Probe("postfix", "a sign-in", lambda: ready.signs_in(endpoints, first)),
-            ready.Probe("dovecot", "the Maildirs", lambda: self.make_maildirs(people)),
-        )
+        if first is not None:
+            waiting.for_all(
+                ready.Probe("postfix", "a sign-in", lambda: ready.signs_in(endpoints, first)),
+                ready.Probe("dovecot", "the Maildirs", lambda: self.make_maildirs(people)),
+            )
         return found
 
     def _known_people(self, seed: "list[SeedEntry]", *, reset: bool) -> dict[str, Person]:

@@ -1,5 +1,6 @@
 """One lab as a Compose project: its variables, and the commands that bring it up and down."""
 
+import ipaddress
 import os
 import socket
 import subprocess
@@ -40,6 +41,11 @@ def services_of(settings: Settings, slot: int) -> dict[str, Endpoint]:
     """Return where the lab in this slot is reached."""
     host = reachable(settings)
     return {name: Endpoint(host, port_of(name, slot), tls) for name, tls in SERVICES.items()}
+
+
+def subnet_of(settings: Settings, slot: int) -> ipaddress.IPv4Network:
+    """Return the subnet of the lab in this slot: 16 addresses."""
+    return list(settings.subnets.subnets(new_prefix=28))[slot]
 
 
 def reachable(settings: Settings) -> str:
@@ -118,7 +124,7 @@ class Project:
 
     def _variables(self, images: Mapping[str, Image]) -> dict[str, str]:
         settings, slot = self.settings, self.record.slot
-        subnet = list(settings.subnets.subnets(new_prefix=28))[slot]
+        subnet = subnet_of(settings, slot)
         return {
             "LAB_NAME": self.files.name,
             "LAB_STATE": self._state,
@@ -161,6 +167,14 @@ class Project:
                 list(pool.map(lambda service: started(self._start(service)), SERVERS))
             if self._extra:  # services that are not ours, in the order that they want
                 self._compose_up("--detach")
+        except HostProblem as error:
+            raise self._explained(error) from error
+
+    def create(self) -> None:
+        """Create containers, network and volumes, and start nothing; raises as `up` does."""
+        self._require_slot()
+        try:
+            self._compose_up("--no-start")
         except HostProblem as error:
             raise self._explained(error) from error
 

@@ -47,10 +47,12 @@ class Shell:
         """
         line = f"{shlex.join(command)} </dev/null 2>&1; printf '\\0%d\\n' $?\n"
         with self._lock:
-            code, output = self._ask(line.encode())
+            # Another thread may have seen it end meanwhile.
+            code, output = self._ask(line.encode()) if self.close.alive else (None, b"")
+            if code is None:
+                self.close()
         text = output.decode("utf-8", "backslashreplace")
         if code is None:
-            self.close()
             raise LabNotReady(text.strip() or "it ended")
         return code, text
 

@@ -65,6 +65,27 @@ class LabFiles:
         return self.directory / "compose.env"
 
     @property
+    def broken(self) -> Path:
+        """What is broken on purpose, as labctl.lab.broken notes it."""
+        return self.directory / "broken"
+
+    @property
+    def half_restored(self) -> Path:
+        """A file that is there while the lab is made of a backup, and after that was cut short."""
+        return self.directory / "half-restored"
+
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Yield an empty directory that is removed at the end, or, after a kill, with the lab."""
+        place = self.directory / "work"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700, parents=True)
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    @property
     def _record(self) -> Path:
         return self.directory / "lab.json"
 

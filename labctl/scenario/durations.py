@@ -9,7 +9,10 @@ LONGEST = 600.0  # seconds
 
 # What the key `within` says of itself.
 UNTIL = "until when it is waited for; without it `LAB_WAIT_SECONDS`, ten seconds"
-RETRIED = "a temporary refusal (4xx) is tried again until then; without it there is one attempt"
+RETRIED = (
+    "a temporary refusal (4xx), or no answer, is tried again until then; "
+    "without it there is one attempt"
+)
 
 _FORM = re.compile(r"(?=.*[1-9])([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s)")
 _BOUNDS = f"above 0 and at most {LONGEST:g} s"

@@ -58,7 +58,7 @@ def load(path: Path) -> Scenario:
         raise _invalid(document)
     header = _header(document)
     told = document.data if isinstance(document.data, dict) else {}
-    cases = _cases(document) if "cases" in told else ()
+    cases = _cases(document) if "cases" in told and "steps" in told else ()
     steps = _checked_steps(document) if told and "cases" not in told else ()
     if document.problems or header is None:
         raise _invalid(document)

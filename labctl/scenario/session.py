@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from threading import Timer
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from labctl.endpoints import Account, Endpoint, Endpoints
@@ -30,7 +31,7 @@ from labctl.scenario.names import account_of, address_of
 if TYPE_CHECKING:
     from labctl.protocols.directory import Directory
 
-Kind = Literal["stop", "kill", "pause", "deny", "cache", "shadow"]
+Kind = Literal["stop", "kill", "pause", "slow", "cut", "full", "deny", "cache", "shadow"]
 
 _A_MOMENT = 0.001  # seconds, for the end of a connection to be read that has come already
 
@@ -60,8 +61,9 @@ class Containers(Protocol):
         """
 
     def inflict(self, service: str, kind: Kind) -> None:
-        """Stop, kill or freeze a server, let the directory deny the policy to Postfix, Dovecot
-        remember sign-ins, or Postfix only warn.
+        """Break a server, as the step `fault` says.
+
+        Raises HostCannot where this host lacks what that takes.
         """
 
     def rehearsed(self, message_id: str) -> tuple[str, tuple[Outcome, ...]] | None:
@@ -82,7 +84,7 @@ class Containers(Protocol):
         """Return the command that does by hand what `inflict` does."""
 
     def to_mend(self, service: str) -> str:
-        """Return the command that does by hand what `mend` would do now."""
+        """Return the commands that do by hand what `mend` would do now."""
 
     def queue(self) -> Mapping[str, str]:
         """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
@@ -137,6 +139,7 @@ class Session:
     number: int = 0
     attempt: Attempt | None = None  # of the step that is being performed
     faults: set[str] = field(default_factory=set)  # the services that a step has taken away
+    returns: dict[str, Timer] = field(default_factory=dict)  # services that come back by themselves
     checks: int = 0
     messages: dict[str, Sent] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)  # by Message-ID
@@ -331,6 +334,19 @@ class Session:
         if session._directory is not None:
             session._directory.close()
             session._directory = None
+
+    def later(self, service: str, timer: Timer) -> None:
+        """Let a service that was taken away come back when the timer says so."""
+        self.not_later(service)
+        self.returns[service] = timer
+        timer.daemon = True
+        timer.start()
+
+    def not_later(self, service: str) -> None:
+        """See that no timer brings a service back any more: it has done so, or never will."""
+        if timer := self.returns.pop(service, None):
+            timer.cancel()
+            timer.join()
 
     def change_policy(self, verb: str, name: str, change: PolicyChange) -> float:
         """Change an account's policy attributes, as far as the stack has them, to be put back at

@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 
 from labctl.endpoints import Account
-from labctl.errors import DeadlinePassed
+from labctl.errors import DeadlinePassed, LabNotReady
 from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Outcome, SmtpConnection, Stage
 from labctl.scenario.messages import Route, Sent, Trace, queue_id_of
@@ -18,7 +18,7 @@ _Told = tuple[Outcome, str]
 
 def transact(session: Session, sent: Sent, expect: Expect, within: float | None) -> None:
     """Send, and check stage, codes and text of the reply that decided. With `within` (seconds) a
-    temporary refusal (4xx) is tried again until then, as any mail client would.
+    temporary refusal (4xx), or no answer, is tried again until then, as any mail client would.
 
     Raises ExpectationFailed when they are not as expected.
     """
@@ -49,16 +49,27 @@ def check_outcome(session: Session, outcome: Outcome, expect: Expect) -> None:
 
 
 def _retried(session: Session, sent: Sent, seconds: float) -> _Told:
-    """Submit until the reply is no temporary refusal, or the time is over; returns the last."""
-    attempts: list[_Told] = []
+    """Submit until the reply is no temporary refusal, or the time is over; returns the last.
+
+    A server that does not answer, or hangs up, may do so later; raises LabNotReady if it never did.
+    """
+    told: list[_Told | LabNotReady] = []
 
     def attempt() -> bool | None:
-        attempts.append(_submit(session, sent))
-        return None if attempts[-1][0].reply.temporary else True
+        try:
+            outcome, client = _submit(session, sent)
+        except LabNotReady as error:
+            told.append(error)
+            return None
+        told.append((outcome, client))
+        return None if outcome.reply.temporary else True
 
     with suppress(DeadlinePassed):
         poll(attempt, what="no temporary refusal", seconds=seconds, pause=0.02)
-    return attempts[-1]
+    last = told[-1]
+    if isinstance(last, LabNotReady):
+        raise last
+    return last
 
 
 def _submit(session: Session, sent: Sent) -> _Told:

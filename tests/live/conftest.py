@@ -118,6 +118,9 @@ def engine() -> Iterator[docker.DockerClient]:
         label = f"label=com.docker.compose.project=mail-policy-lab-{slot}"
         left = docker_do("ps", "-aq", "--filter", label).split()
         if left:
+            paused = docker_do("ps", "-q", "--filter", label, "--filter", "status=paused").split()
+            for container in paused:  # else it could not be ended
+                docker_do("unpause", container)
             docker_do("rm", "-f", "-v", *left)
             docker_do("network", "rm", *docker_do("network", "ls", "-q", "--filter", label).split())
         volumes = docker_do("volume", "ls", "-q", "--filter", label).split()

@@ -68,6 +68,7 @@ def _play(
         connection, _ = listener.accept()
     except OSError:
         return
+    listener.close()  # who comes again is refused
     connection.settimeout(15)
     with ExitStack() as stack:
         stack.enter_context(connection)

@@ -16,6 +16,7 @@ from labctl.lab import certificates
 from labctl.lab.certificates import Host, ensure_certificates
 from labctl.lab.engine import Engine
 from labctl.lab.images import image_of
+from labctl.lab.lab import Lab
 from labctl.lab.people import new_password, password_hash, read_people, write_people
 from labctl.lab.project import Project, port_of, services_of
 from labctl.lab.seed import people_of, read_seed
@@ -257,3 +258,14 @@ def test_a_lab_cannot_leave_its_directory(settings: Settings, name: str) -> None
     """A lab's name is no path."""
     with pytest.raises(UsageError):
         LabFiles.of(settings, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LAB_BIND", "192.0.2.1"), ("LAB_RELAYHOST", "[192.0.2.1]:25")]
+)
+def test_whatever_opens_the_lab_further_is_warned_of(tmp_path: Path, name: str, value: str) -> None:
+    """Ports for others, mail that leaves: `up` names the setting; without one it says nothing."""
+    quiet = {"LAB_STATE_DIR": str(tmp_path)}
+    assert Lab(load_settings(ROOT / "docs", quiet), "default").warnings() == []
+    [warning] = Lab(load_settings(ROOT / "docs", {**quiet, name: value}), "default").warnings()
+    assert warning.startswith(f"{name}={value}: ")

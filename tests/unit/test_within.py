@@ -6,7 +6,7 @@ import pytest
 from dialogue import playing
 
 from labctl.endpoints import Account, Endpoints, Secret
-from labctl.errors import ExpectationFailed
+from labctl.errors import ExpectationFailed, LabNotReady
 from labctl.events import Event, Wire
 from labctl.scenario.session import Session
 from labctl.scenario.steps.send import Send
@@ -66,3 +66,9 @@ def test_when_the_time_is_over_the_last_reply_counts() -> None:
     """The time allows for one attempt: its reply is what was seen."""
     with pytest.raises(ExpectationFailed, match=r"seen 451 4\.3\.0 at RCPT"):
         sending([*GREETING, *LATER, *BYE], 0.001)
+
+
+def test_a_server_that_does_not_answer_is_asked_again_until_the_time_is_over() -> None:
+    """It hangs up in the middle and then listens no more: what it said last is told."""
+    with pytest.raises(LabNotReady, match="refused"):
+        sending(["S: 220 x", "C: ehlo .*"], 0.2)

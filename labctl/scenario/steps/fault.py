@@ -1,28 +1,41 @@
 """The verbs `fault`, `heal` and `flush`: a server is taken away, and comes back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from threading import Timer
 from typing import ClassVar, Literal, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
-from labctl.scenario.durations import Duration
+from labctl.errors import HostCannot, LabctlError
+from labctl.scenario.durations import Duration, shown
 from labctl.scenario.model import Step
-from labctl.scenario.session import Kind, Session, Undo
+from labctl.scenario.session import Containers, Kind, Session, Skipped, Undo
 from labctl.scenario.shapes import both, has, never
 
 Service = Literal["openldap", "postfix", "dovecot", "milter"]
-_ONLY: Mapping[str, Service] = {"deny": "openldap", "cache": "dovecot", "shadow": "postfix"}
+_ONLY: Mapping[str, tuple[Service, ...]] = {
+    "full": ("openldap", "postfix", "dovecot"),
+    "deny": ("openldap",),
+    "cache": ("dovecot",),
+    "shadow": ("postfix",),
+}
+_CAN = {"full": "be full"}
 _HEAL_SECONDS = 30.0
 
 
 class Fault(Step):
-    """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs; `deny` leaves the
-    directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot remember
-    sign-ins, as many installations do; `shadow` lets Postfix only warn of whom the policy would
-    refuse, and closes its open sessions, as healing does then.
+    """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs; make it `slow`, so
+    that each packet leaves it 300 ms later; `cut` it off from the network; let its disk be `full`:
+    Postfix's for the queue, Dovecot's for mail, and the directory takes no change. `deny` leaves
+    the directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot
+    remember sign-ins, as many installations do; `shadow` lets Postfix only warn of whom the policy
+    would refuse, and closes its open sessions, as healing does then.
 
-    Healed at the end at the latest. Needs the lab's containers; skipped elsewhere.
+    Healed after the time that `for` says, meanwhile the steps go on; without it by `heal`, at the
+    end at the latest. Needs the lab's containers; skipped elsewhere, and where the host's kernel or
+    engine lacks what it takes (`slow`: netem).
     """
 
     model_config = ConfigDict(
@@ -30,7 +43,7 @@ class Fault(Step):
             *(
                 both(
                     has("kind", const=kind),
-                    has("service", enum=sorted({*get_args(Service)} - {only})),
+                    has("service", enum=sorted({*get_args(Service)} - {*only})),
                 )
                 for kind, only in _ONLY.items()
             )
@@ -41,12 +54,15 @@ class Fault(Step):
 
     service: Service = Field(description="the server")
     kind: Kind = Field("stop", description="what happens to it")
+    lasts: Duration | None = Field(
+        None, alias="for", description="how long; without it until `heal`, or the end"
+    )
 
     @model_validator(mode="after")
-    def _who_can_deny(self) -> "Fault":
-        only = _ONLY.get(self.kind)
-        if only not in {None, self.service}:
-            raise ValueError(f"only {only} can {self.kind}")
+    def _who_can(self) -> "Fault":
+        only = _ONLY.get(self.kind, (self.service,))
+        if self.service not in only:
+            raise ValueError(f"only {_either(only)} can {_CAN.get(self.kind, self.kind)}")
         return self
 
     def logs(self) -> Iterable[str]:
@@ -54,8 +70,9 @@ class Fault(Step):
         return (self.service,)
 
     def summary(self) -> str:
-        """Say what happens to which server."""
-        return f"{self.kind} {self.service}"
+        """Say what happens to which server, and for how long."""
+        lasting = f" for {shown(self.lasts)}" if self.lasts else ""
+        return f"{self.kind} {self.service}{lasting}"
 
     def perform(self, session: Session) -> None:
         """Do it; before, see to it that it is healed."""
@@ -65,7 +82,17 @@ class Fault(Step):
         session.undos.append(undo)
         session.show_command(containers.to_inflict(self.service, self.kind))
         session.faults.add(self.service)
-        containers.inflict(self.service, self.kind)
+        try:
+            containers.inflict(self.service, self.kind)
+        except HostCannot as lack:
+            session.undos.remove(undo)
+            session.faults.discard(self.service)
+            raise Skipped(lack.what) from lack
+        if self.service == "openldap":
+            session.forget_directory()
+        if self.lasts:
+            mend = partial(_mend_quietly, containers, self.service)
+            session.later(self.service, Timer(self.lasts, mend))
 
 
 class Heal(Step):
@@ -111,8 +138,19 @@ class Flush(Step):
 
 def _heal(session: Session, service: str, seconds: float) -> None:
     containers = session.needed_containers()
+    session.not_later(service)
     session.show_command(containers.to_mend(service))
     containers.mend(service, seconds)
     session.faults.discard(service)
     if service == "openldap":
         session.forget_directory()
+
+
+def _mend_quietly(containers: Containers, service: str) -> None:
+    """Mend a server; should that fail, `heal` or the end of the run will tell, and try again."""
+    with suppress(LabctlError):
+        containers.mend(service, _HEAL_SECONDS)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

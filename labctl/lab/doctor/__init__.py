@@ -1,0 +1,74 @@
+"""What is wrong with a lab or its host: one look a line, each with the cause and what mends it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from labctl.lab.doctor import host, mail, policy, servers
+from labctl.lab.doctor.finding import Finding, looked
+from labctl.lab.images import SERVICES
+
+if TYPE_CHECKING:
+    from labctl.lab.lab import Lab
+
+Look = Callable[["Lab"], Finding]
+
+ON_THE_HOST: Final[Mapping[str, Look]] = {
+    "engine": host.engine,
+    "compose": host.compose,
+    "images": host.images,
+    "disk": host.disk,
+    "clock": host.clock,
+    "leftovers": host.leftovers,
+    "subnet": host.subnet,
+}
+IN_THE_LAB: Final[Mapping[str, Look]] = {
+    "certificates": servers.certificates,
+    "clocks": servers.clocks,
+    "space": servers.space,
+    "limits": servers.limits,
+    "directory": policy.directory,
+    "policy attributes": policy.visible,
+    "enforcement": policy.enforced,
+    "domains": mail.domains,
+    "sign-in": mail.sign_in,
+    "refused sign-ins": mail.refused,
+    "queue": mail.queue,
+    "mailboxes": mail.mailboxes,
+}
+# The servers that a look asks, where it is not each one that runs.
+ASKS: Final[Mapping[str, frozenset[str]]] = {
+    "certificates": frozenset({"openldap", "postfix", "dovecot"}),
+    "directory": frozenset({"openldap"}),
+    "policy attributes": frozenset({"openldap"}),
+    "enforcement": frozenset({"postfix"}),
+    "domains": frozenset({"postfix"}),
+    "sign-in": frozenset(SERVICES),
+    "refused sign-ins": frozenset({"openldap", "postfix", "dovecot"}),
+    "queue": frozenset({"postfix"}),
+    "mailboxes": frozenset({"openldap", "dovecot"}),
+}
+
+
+def examine(lab: "Lab") -> Iterator[Finding]:
+    """Look at the host, then at the lab; of one that is not up, only at the host.
+
+    What a server that is not well would be asked is left out: it might never answer.
+    """
+    yield from _side_by_side(lab, ON_THE_HOST)
+    if not host.is_up(lab):
+        yield from _side_by_side(lab, {"ports": host.ports_are_free})
+        yield looked(lab, "services", host.not_up)
+        return
+    states = lab.containers.states()
+    yield looked(lab, "services", lambda lab: servers.services(lab, states))
+    ill = {service for service in SERVICES if service not in {s.service for s in states if s.well}}
+    if not ill.issuperset(servers.SERVER_OF.values()):
+        yield looked(lab, "ports", lambda lab: servers.ports(lab, ill))
+    askable = {n: look for n, look in IN_THE_LAB.items() if not ASKS.get(n, frozenset()) & ill}
+    yield from _side_by_side(lab, askable)
+
+
+def _side_by_side(lab: "Lab", looks: Mapping[str, Look]) -> list[Finding]:
+    with ThreadPoolExecutor(len(looks)) as pool:
+        return list(pool.map(lambda item: looked(lab, *item), looks.items()))
