@@ -107,10 +107,7 @@ def run(arguments: list[str] | None = None) -> int:
     except LabctlError as error:
         _tell(error)
         return int(error.exit_code)
-    except BrokenPipeError:
-        _say_no_more()
-        return int(Exit.OK)
-    except OSError as error:
+    except OSError as error:  # click itself exits with 1 where a pipe is closed
         if error.errno != errno.EIO:  # of a terminal that was closed
             raise
         _say_no_more()
