@@ -12,8 +12,9 @@ import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# The first of twenty slots; another, and two suites run side by side.
-FIRST_SLOT = int(os.environ.get("LAB_TEST_SLOTS", "40"))
+# The first of twenty slots; another, and two suites run side by side, as pytest-xdist's workers do.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+FIRST_SLOT = int(os.environ.get("LAB_TEST_SLOTS", "40")) - 20 * _WORKER
 LABCTL = ROOT / ".venv" / "bin" / "labctl"
 
 
