@@ -71,6 +71,12 @@ def require_unused(engine: Engine, slot: int) -> None:
         )
 
 
+def _owner(container: "Container") -> tuple[str, str]:
+    """Return the name and state directory of the lab that a container says it belongs to."""
+    labels = container.attrs["Labels"]
+    return labels.get("mail-policy-lab.name", ""), labels.get("mail-policy-lab.state", "")
+
+
 def _in(slot: int) -> dict[str, Any]:
     return {"label": f"com.docker.compose.project={PREFIX}-{slot}"}
 
@@ -206,13 +212,16 @@ class Project:
         return found
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:
-        """Return the name and state directory of another lab that has the slot, if one has."""
-        mine = (self.files.name, self._state)
-        names = ("mail-policy-lab.name", "mail-policy-lab.state")
-        for container in found:
-            name, state = (container.attrs["Labels"].get(label, "unknown") for label in names)
-            if (name, state) != mine:
-                return name, state
+        """Return the name and state directory of another lab that has the slot, if one has.
+
+        Services that LAB_COMPOSE_EXTRA adds beside ours do not say whose they are.
+        """
+        mine, nobodys = (self.files.name, self._state), ("", "")
+        whose = {_owner(container) for container in found} - {mine}
+        if mine in map(_owner, found):
+            whose.discard(nobodys)
+        for name, state in whose:
+            return name or "unknown", state or "unknown"
         return None
 
     def _require_ports(self) -> None:
