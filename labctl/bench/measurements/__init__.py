@@ -9,5 +9,16 @@ from labctl.bench.measurements.memory import MEMORY
 from labctl.bench.measurements.scale import SCALE
 from labctl.bench.measurements.scenario import SCENARIO
 from labctl.bench.measurements.start import START
+from labctl.bench.measurements.survive import SURVIVE
 
-TABLE: tuple[Measurement, ...] = (EFFECT, COST, SCALE, START, SCENARIO, LABS, MEMORY, FOOTPRINT)
+TABLE: tuple[Measurement, ...] = (
+    EFFECT,
+    COST,
+    SCALE,
+    START,
+    SCENARIO,
+    LABS,
+    MEMORY,
+    FOOTPRINT,
+    SURVIVE,
+)
