@@ -20,6 +20,7 @@ from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection
 from labctl.protocols.tls import client_context
 
 HOST = "labctl.invalid"
+_PATIENCE = 8  # refusals in a session; after some more Postfix answers slowly
 _PAUSE = 0.05  # seconds, after a try that came to nothing
 _STANDSTILL = 120.0  # seconds without a single message being accepted
 
@@ -133,6 +134,8 @@ class Mailing:
                     self.ledger.blocked += 1
                     if outcome is not None and outcome.accepted:
                         self.ledger.let_through.append(identity)
+                if number % _PATIENCE == 0:
+                    line.close()
                 if self.stopped.wait(_PAUSE):
                     return
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
+from labctl.bench.accounting import Balance, Mailing
 from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.measurements.survive import message_ids
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
 from labctl.errors import ExpectationFailed
 from labctl.lab.lab import Lab
+from labctl.protocols.poll import poll
 from labctl.prove.breaking import write_file
 from labctl.settings import load_settings
 
@@ -55,6 +58,14 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
         (("memory", "--steps", "1000", "--megabytes", "1"), {"memory after 1,000 steps": None}),
         (("start", "--rounds", "1", "--builds", "0"), {}),
         (("footprint", "--rounds", "1"), {}),
+        (
+            ("survive", "--messages", "40", "--rounds", "2"),
+            {
+                "accepted and lost": 0,
+                "of somebody blocked, let through": 0,
+                "refused for good, though allowed": 0,
+            },
+        ),
     ],
     ids=lambda each: each[0] if isinstance(each, tuple) else "",
 )
@@ -147,3 +158,28 @@ def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
     ):
         require_refusal(lab, "no policy")
     require_refusal(lab, "hardened")  # she may send again
+
+
+def mailed(lab: Lab, **values: str) -> Balance:
+    """Submit some mail with Postfix having these parameters, and account for it."""
+    endpoints = lab.endpoints()
+    alice, dave, bob = (endpoints.account(who) for who in ("alice", "dave", "bob"))
+    mailing = Mailing(endpoints, sender=alice, blocked=dave, to=bob)
+    with configured(lab.containers, {**PATIENT, **values}):
+        with mailing.going_on(2):
+            mailing.until(20)
+        poll(lambda: not lab.containers.queue() or None, what="delivery", seconds=60)
+    return Balance.of(mailing.ledger, message_ids(lab.containers, "bob"))
+
+
+def test_mail_that_is_lost_or_let_through_is_found(scratch: LiveLab) -> None:
+    """Postfix throws mail away, delivers it twice, or asks no policy: each is accounted for."""
+    lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
+    well = mailed(lab)
+    assert (well.lost, well.let_through, well.delivered_again) == ((), (), 0)
+    scratch.run("reset")
+    assert len(mailed(lab, virtual_transport="discard:").lost) >= 20
+    scratch.run("reset")
+    assert mailed(lab, always_bcc="bob@truenorth.local").delivered_again >= 20
+    scratch.run("reset")
+    assert mailed(lab, **NO_POLICY).let_through

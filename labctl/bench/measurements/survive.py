@@ -23,7 +23,7 @@ _FAULTS: tuple[tuple[str, Kind], ...] = (
 _SECONDS = (0.3, 3.0)  # that a fault lasts
 _HEALED = 60.0  # seconds, until a server is well again
 _DELIVERED = 600.0  # seconds, until nothing is in the queue any more
-_FIND = "grep -rhiE '^Message-ID:' /home/bob/Maildir/new /home/bob/Maildir/cur || true"
+_FIND = "cd /home/$1/Maildir && grep -rhi '^Message-ID:' new cur || true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class Round:
     def __str__(self) -> str:
         return f"{self.service} {self.kind}"
 
+    @property
+    def whole(self) -> str:
+        """With how long it lasts."""
+        return f"{self} for {self.seconds:.1f} s"
+
 
 def _measure(bench: Bench) -> Yielded:
     seed = bench.size["seed"] or secrets.randbelow(999_999) + 1
@@ -63,8 +68,7 @@ def _measure(bench: Bench) -> Yielded:
                 deferred.append(mailing.ledger.deferred - before)
         bench.progress.step("waiting until all is delivered")
         _until_delivered(lab)
-        found = lab.containers.execute("dovecot", ["bash", "-c", _FIND]).splitlines()
-    balance = Balance.of(mailing.ledger, [line.partition(":")[2].strip() for line in found])
+        balance = Balance.of(mailing.ledger, message_ids(lab.containers, "bob"))
     for lost in (*balance.lost, *balance.let_through, *mailing.ledger.refused):
         bench.progress.tell(f"not as it should be: {lost}")
     yield from _figures(mailing.ledger, balance, seed, len(rounds))
@@ -73,11 +77,18 @@ def _measure(bench: Bench) -> Yielded:
     yield Chart("survive", title, "tries", labels, {"deferred": tuple(deferred)})
 
 
+def message_ids(containers: LabContainers, name: str) -> list[str]:
+    """Return the Message-IDs in somebody's INBOX, once for each copy."""
+    lines = containers.execute("dovecot", ["bash", "-c", _FIND, "find", name]).splitlines()
+    return [line.partition(":")[2].strip() for line in lines]
+
+
 def _live_through(
     bench: Bench, containers: LabContainers, mailing: Mailing, number: int, outage: Round
 ) -> None:
     """Let a server fail in the midst of a round's mail, heal it, and have the rest accepted."""
     messages, rounds = bench.size["messages"], bench.size["rounds"]
+    bench.progress.step(f"round {number + 1} of {rounds}: {outage.whole}")
     first, last = (messages * part // rounds for part in (number, number + 1))
     mailing.until(first + int((last - first) * outage.after))
     try:
@@ -89,7 +100,6 @@ def _live_through(
     finally:
         containers.mend(outage.service, _HEALED)
     mailing.until(last)
-    bench.progress.count(number + 1, rounds)
 
 
 def _until_delivered(lab: Lab) -> None:
