@@ -17,8 +17,8 @@ PORT = 8891
 # The image's STOPSIGNAL. libmilter keeps SIGTERM for itself, and looks only each five seconds
 # whether there was one.
 STOP = signal.SIGUSR1
-# RCPT and DATA tell nothing, and are answered all the same: Postfix sends their macros in any case, and
-# TCP would hold back what comes after until those are acknowledged, 40 ms later.
+# RCPT and DATA tell nothing, and are answered all the same: Postfix sends their macros in any
+# case, and TCP would hold back what comes after until those are acknowledged, 40 ms later.
 UNWANTED = (
     milter.P_NOCONNECT
     | milter.P_NOHELO
