@@ -20,11 +20,7 @@ STOP = signal.SIGUSR1
 # RCPT and DATA tell nothing, and are answered all the same: Postfix sends their macros in any
 # case, and TCP would hold back what comes after until those are acknowledged, 40 ms later.
 UNWANTED = (
-    milter.P_NOCONNECT
-    | milter.P_NOHELO
-    | milter.P_NOUNKNOWN
-    | milter.P_NOEOH
-    | milter.P_NOBODY
+    milter.P_NOCONNECT | milter.P_NOHELO | milter.P_NOUNKNOWN | milter.P_NOEOH | milter.P_NOBODY
 )
 
 
