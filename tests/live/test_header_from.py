@@ -333,8 +333,9 @@ def first_refusal(stack: Endpoints, service: str) -> int:
     return 0
 
 
-# Speaks the milter protocol as Postfix does: options, macros, MAIL, a header, the end. Its
-# arguments are the login (or nothing) and the value of From; it prints the milter's answer.
+# Speaks the milter protocol as Postfix does: options, macros, MAIL, RCPT, DATA, a field, the end of
+# the header, the end. Its arguments are the login (or nothing) and the value of From; it prints the
+# milter's answer.
 DIALOGUE = """
 import socket, struct, sys
 login, value = sys.argv[1].encode(), sys.argv[2].encode()
@@ -348,7 +349,10 @@ def ask(command, data=b""):
 ask(b"O", struct.pack("!III", 6, 0x1ff, 0x1fffff))
 tell(b"D", b"M" + (b"{auth_authen}\\0" + login + b"\\0" if login else b""))
 ask(b"M", b"<alice@truenorth.local>\\0")
+ask(b"R", b"<bob@truenorth.local>\\0")
+ask(b"T")
 ask(b"L", b"From\\0" + value + b"\\0")
+ask(b"N")
 print(ask(b"E").strip(b"\\0").decode())
 """
 
