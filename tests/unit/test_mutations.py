@@ -77,6 +77,14 @@ def test_what_no_scenario_notices_has_survived() -> None:
     assert survivors([result]) == [result]
 
 
+def test_scenarios_that_take_servers_away_come_last() -> None:
+    """They wait for the servers to come back; one that is the likeliest is the first all the same."""
+    away = Fault(service="openldap", kind="stop")
+    played, play = playing()
+    prove(NOTHING, [scenario("away", away), scenario("first"), scenario("second", away)], play)
+    assert played == ["second", "first", "away"]
+
+
 def test_a_rehearsal_counts_for_its_own_mutations_alone() -> None:
     """It does not touch a policy that is not the lab's, which is no proof that the hole is seen."""
     shadow = scenario("shadow", Fault(service="postfix", kind="shadow"))
