@@ -78,7 +78,7 @@ def test_what_no_scenario_notices_has_survived() -> None:
 
 
 def test_scenarios_that_take_servers_away_come_last() -> None:
-    """They wait for the servers to come back; one that is the likeliest is the first all the same."""
+    """They wait for the servers to come back; the likeliest is the first all the same."""
     away = Fault(service="openldap", kind="stop")
     played, play = playing()
     prove(NOTHING, [scenario("away", away), scenario("first"), scenario("second", away)], play)
