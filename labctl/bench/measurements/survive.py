@@ -23,6 +23,7 @@ _FAULTS: tuple[tuple[str, Kind], ...] = (
 _SECONDS = (0.3, 3.0)  # that a fault lasts
 _HEALED = 60.0  # seconds, until a server is well again
 _DELIVERED = 600.0  # seconds, until nothing is in the queue any more
+# There may be no message yet, which is no error.
 _FIND = "cd /home/$1/Maildir && grep -rhi '^Message-ID:' new cur || true"
 
 
@@ -96,7 +97,7 @@ def _live_through(
     except HostCannot as lack:
         bench.progress.tell(f"round {number + 1}: {outage} is left out: {lack.what}")
     else:
-        time.sleep(outage.seconds)
+        time.sleep(outage.seconds)  # the outage itself, while the sessions go on
     finally:
         containers.mend(outage.service, _HEALED)
     mailing.until(last)
