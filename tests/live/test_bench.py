@@ -93,12 +93,15 @@ def test_each_measurement_can_be_taken(
 def test_an_interrupt_leaves_nothing(bench: LiveLab, arguments: tuple[str, ...], at: str) -> None:
     """Ctrl-C ends it with 130; its labs, their volumes and containers beside them are gone."""
     process = bench.start("bench", *arguments)
+    said = ""
     for line in process.stderr or ():
+        said += line
         if at in line:
             process.send_signal(signal.SIGINT)
             break
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
+    assert at in said, said
+    _, more = process.communicate(timeout=120)
+    assert process.returncode == 130, said + more
     assert left_behind() == []
     assert bench.ran("status").code == 3
 

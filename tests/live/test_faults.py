@@ -135,6 +135,25 @@ def test_a_full_disk_costs_no_mail(scratch: LiveLab, tmp_path: Path) -> None:
     scratch.verdicts(str(file), code=0)
 
 
+@pytest.mark.parametrize("kind", ["stop", "pause", "cut"])
+def test_a_postfix_that_starts_while_dovecot_is_away_asks_to_try_again(
+    scratch: LiveLab, tmp_path: Path, kind: str
+) -> None:
+    """A process that never saw Dovecot offers AUTH all the same, and answers it with 454."""
+    file = tmp_path / "anew.yaml"
+    file.write_text(
+        "title: Anew\naccounts: [alice, bob]\nsteps:\n"
+        f"  - fault: {{service: dovecot, kind: {kind}}}\n"
+        "  - fault: {service: postfix, kind: kill}\n"
+        "  - heal: {service: postfix}\n"
+        '  - send: {from: alice, to: bob, expect: {stage: AUTH, reply: "454"}}\n'
+        '  - send: {from: alice, to: bob, via: submissions, expect: {stage: AUTH, reply: "454"}}\n'
+        "  - heal: {service: dovecot}\n"
+        "  - send: {from: alice, to: bob, as: back, within: 2}\n"
+    )
+    scratch.verdicts(str(file), code=0)
+
+
 def test_slow_works_or_says_why_not(scratch: LiveLab, tmp_path: Path) -> None:
     """Where the kernel has netem a reply takes longer than the delay; else the step is skipped,
     and says what the kernel lacks.

@@ -145,7 +145,7 @@ def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> 
             sender = crowd.senders(_TURNS, people)[turn]
             samples.extend(decisions(lab.endpoints(), sender, _PROBES))
     grown, _ = crowded[1]
-    this.unindexed = unindexed(grown.containers.log_lines("openldap", since))
+    this.unindexed = unindexed(_log(grown, since))
     this.lookups = _lookups(grown)
     this.memory = usage(grown)["openldap"].memory
     kilobytes = grown.containers.execute("openldap", ["du", "-k", "/var/lib/ldap/data.mdb"])
@@ -165,17 +165,38 @@ def _lookups(lab: Lab) -> float:
             what="the queue to be empty",
             seconds=60,
         )
-        lines = lab.containers.log_lines("openldap", since)
+        lines = _log(lab, since)
     return searches(lines) / _MESSAGES
 
 
 def _require_detection(lab: Lab) -> None:
     """See that the log tells of a search without an index: else there being none says nothing."""
     since = time.time()
-    with lab.directory() as directory, suppress(ExpectationFailed):
-        directory.search(f"ou=users,{lab.settings.base_dn}", "(description=nobody)", "LEVEL")
-    if "description" not in unindexed(lab.containers.log_lines("openldap", since)):
+    _search(lab, "description", "nobody")
+    if "description" not in unindexed(_log(lab, since)):
         raise LabNotReady("slapd's log does not tell of a search without an index")
+
+
+def _log(lab: Lab, since: float) -> list[str]:
+    """Return what slapd has logged since then (seconds since the epoch), up to now: a line comes to
+    the engine somewhat later than the answer to the client, so a search of ours marks the end.
+
+    Raises DeadlinePassed when that is not seen.
+    """
+    mark = secrets.token_hex(8)
+    _search(lab, "uid", mark)
+
+    def logged() -> list[str] | None:
+        lines = lab.containers.log_lines("openldap", since)
+        at = next((at for at, line in enumerate(lines) if "SRCH" in line and mark in line), None)
+        return None if at is None else list(lines[:at])
+
+    return poll(logged, what="slapd to have logged what it was asked", seconds=30)
+
+
+def _search(lab: Lab, attribute: str, value: str) -> None:
+    with lab.directory() as directory, suppress(ExpectationFailed):
+        directory.search(f"ou=users,{lab.settings.base_dn}", f"({attribute}={value})", "LEVEL")
 
 
 def _figures(grown: Sequence[Grown]) -> Yielded:
