@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady
+from labctl.lab.images import SERVICES
 from labctl.protocols.poll import poll
 from labctl.settings import MAX_SLOT, Settings, checked_name
 
 LOCK_SECONDS = 120.0
+REPLICAS = ("replica1", "replica2")
 _MOUNTED = {".pem", ".key", ".password"}
 
 
@@ -25,6 +27,17 @@ class LabRecord:
 
     slot: int
     policy: str
+    directory: str = "single"
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The read-only copies of the directory."""
+        return REPLICAS if self.directory == "replicated" else ()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """All services of the lab."""
+        return (*SERVICES, *self.replicas)
 
 
 @dataclass(frozen=True, slots=True)
