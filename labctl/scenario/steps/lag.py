@@ -12,8 +12,6 @@ from labctl.scenario.model import Step
 from labctl.scenario.session import Session
 from labctl.scenario.shapes import has
 
-_GIVEN = ["number", "string"]
-
 
 class Lag(Step):
     """Check how far a replica of the directory is behind it, known within a second: above a time,
@@ -22,20 +20,18 @@ class Lag(Step):
     Needs the lab's containers; skipped elsewhere, and where the directory has no replicas.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [has("above", type=_GIVEN), has("below", type=_GIVEN)]}
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [has("above"), has("below")]})
 
     verb: ClassVar[str] = "lag"
 
     replica: Literal["replica1", "replica2"] = Field(description="the replica")
-    above: Duration | None = Field(None, description="more than this")
-    below: Duration | None = Field(None, description="less than this")
+    above: Duration = Field(default_factory=float, description="more than this; this or `below`")
+    below: Duration = Field(default_factory=float, description="less than this")
     within: Duration | None = Field(None, description=UNTIL)
 
     @model_validator(mode="after")
     def _one_side(self) -> "Lag":
-        if (self.above is None) == (self.below is None):
+        if bool(self.above) == bool(self.below):
             raise ValueError("lag needs above or below, one of them")
         return self
 
@@ -49,7 +45,7 @@ class Lag(Step):
 
     @property
     def _wanted(self) -> str:
-        return f"above {shown(self.above)}" if self.above else f"below {shown(self.below or 0)}"
+        return f"above {shown(self.above)}" if self.above else f"below {shown(self.below)}"
 
     def reads(self) -> bool:
         """Say yes: it asks the directories."""
@@ -75,4 +71,4 @@ class Lag(Step):
     def _is_met(self, seconds: float | None) -> bool:
         if seconds is None:
             return False
-        return seconds > self.above if self.above else seconds < (self.below or 0)
+        return seconds > self.above if self.above else seconds < self.below
