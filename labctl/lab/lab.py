@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from labctl.endpoints import Endpoints, Login, Secret
-from labctl.errors import LabNotReady, UsageError
+from labctl.errors import LabNotReady
 from labctl.lab.broken import Broken, Kinds, forget_left, left
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
@@ -210,7 +210,7 @@ class Lab:
             record = replace(record, policy=policy)
         if directory is not None:
             record = replace(record, directory=directory)
-        _require_bounded(record, self.settings)
+        record.require_bounded(self.settings)
         self.files.write_record(record)
 
     def _ensure_secrets(self) -> list[str]:
@@ -314,12 +314,3 @@ class Lab:
     def remove_maildirs(self, name: str) -> None:
         """Remove the home of somebody who was removed from the directory."""
         self.containers.execute("dovecot", ["maildirs", "remove", name])
-
-
-def _require_bounded(record: LabRecord, settings: Settings) -> None:
-    """Raise UsageError where a limit for the lag would open the lab."""
-    if record.replicas and settings.max_lag is not None and record.policy == "baseline":
-        raise UsageError(
-            "LAB_MAX_LAG_SECONDS hides the policy from Postfix, which `baseline` takes for a yes",
-            "Use `--policy hardened`, or unset it.",
-        )

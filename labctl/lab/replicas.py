@@ -15,6 +15,7 @@ from labctl.errors import LabNotReady
 from labctl.protocols.poll import poll
 
 PROVIDER: Final = "openldap"
+REPLICAS: Final = ("replica1", "replica2")
 Ask = Callable[[str, Sequence[str]], str]
 """Runs a command in a service's container; raises LabNotReady where that fails."""
 

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady
+from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady, UsageError
 from labctl.lab.images import SERVICES
+from labctl.lab.replicas import REPLICAS
 from labctl.protocols.poll import poll
 from labctl.settings import MAX_SLOT, Settings, checked_name
 
 LOCK_SECONDS = 120.0
-REPLICAS = ("replica1", "replica2")
 _MOUNTED = {".pem", ".key", ".password"}
 
 
@@ -38,6 +38,14 @@ class LabRecord:
     def servers(self) -> tuple[str, ...]:
         """All services of the lab."""
         return (*SERVICES, *self.replicas)
+
+    def require_bounded(self, settings: Settings) -> None:
+        """Raise UsageError where a limit for the lag of replicas would open the lab."""
+        if self.replicas and settings.max_lag is not None and self.policy == "baseline":
+            raise UsageError(
+                "LAB_MAX_LAG_SECONDS hides the policy from Postfix: `baseline` takes that for a yes",
+                "Use `--policy hardened`, or unset it.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
