@@ -38,7 +38,7 @@ _NEVER_FOLDED: Final = 1 << 30  # columns: a fold could hide a word from a searc
 _PACKAGES: Final = "packages.txt"
 _SLAPD: Final = ("slapcat", "-o", "ldif-wrap=no", "-n", "0", "-F", "/run/slapd/slapd.d")
 _COMMANDS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
-    **dict.fromkeys((PROVIDER, *REPLICAS), {"config.ldif": _SLAPD}),
+    **{each: {"config.ldif": _SLAPD} for each in (PROVIDER, *REPLICAS)},
     "postfix": {
         "postconf-n.txt": ("postconf", "-n"),
         "postconf-M.txt": ("postconf", "-M"),

@@ -43,7 +43,7 @@ class LabRecord:
         """Raise UsageError where a limit for the lag of replicas would open the lab."""
         if self.replicas and settings.max_lag is not None and self.policy == "baseline":
             raise UsageError(
-                "LAB_MAX_LAG_SECONDS hides the policy from Postfix: `baseline` takes that for a yes",
+                "LAB_MAX_LAG_SECONDS hides the policy, and `baseline` takes that for a yes",
                 "Use `--policy hardened`, or unset it.",
             )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from labctl.lab.doctor import host, mail, policy, replicas, servers
 from labctl.lab.doctor.finding import Finding, looked
 from labctl.lab.images import SERVICES
+from labctl.lab.replicas import PROVIDER, REPLICAS
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab
@@ -44,6 +45,7 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
     "policy attributes": frozenset({"openldap"}),
     "enforcement": frozenset({"postfix"}),
     "domains": frozenset({"postfix"}),
+    "replicas": frozenset({PROVIDER, *REPLICAS}),
     "sign-in": frozenset(SERVICES),
     "refused sign-ins": frozenset({"openldap", "postfix", "dovecot"}),
     "queue": frozenset({"postfix"}),
