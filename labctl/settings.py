@@ -11,6 +11,7 @@ from labctl.errors import UsageError
 
 MAX_SLOT = 62  # (2 + 62) * 1000 + 993 is the highest port below 65,536
 DEFAULT_SUBNETS = ipaddress.IPv4Network("10.213.0.0/16")
+MIN_LAG, MAX_LAG = 3, 3600  # seconds; a provider changes something once a second
 _POOL_PREFIX = 22  # 64 subnets of 16 addresses
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -35,6 +36,8 @@ class Settings:
     milter: str = "on"
     status_free: bool = False
     auth_penalty: str = "off"
+    directory: str = "single"
+    max_lag: int | None = None
     relayhost: str = ""
     bind: str = "127.0.0.1"
     slot: int | None = None
@@ -76,6 +79,8 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         milter=read.choice("LAB_MILTER", "on", "off"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
         auth_penalty=read.choice("LAB_AUTH_PENALTY", "off", "on"),
+        directory=read.choice("LAB_DIRECTORY", "single", "replicated"),
+        max_lag=read.lag("LAB_MAX_LAG_SECONDS"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),
         bind=read.address("LAB_BIND", "127.0.0.1"),
         slot=read.slot("LAB_SLOT"),
@@ -134,6 +139,14 @@ class _Reader:
             return None
         if not (value.isascii() and value.isdigit() and int(value) <= MAX_SLOT):
             raise _unusable(name, value, f"use a whole number from 0 to {MAX_SLOT}")
+        return int(value)
+
+    def lag(self, name: str) -> int | None:
+        value = self.values.get(name, "")
+        if not value:
+            return None
+        if not (value.isascii() and value.isdigit() and MIN_LAG <= int(value) <= MAX_LAG):
+            raise _unusable(name, value, f"use whole seconds from {MIN_LAG} to {MAX_LAG}, or none")
         return int(value)
 
     def file(self, name: str, root: Path) -> Path | None:

@@ -31,8 +31,9 @@ class Away(Exception):
 class Directory:
     """The directory, by one connection that is made when it is needed and made anew when lost."""
 
-    def __init__(self, host: str, base: str, password: str) -> None:
-        self._uri = f"ldap://{host}:389"
+    def __init__(self, hosts: str, base: str, password: str) -> None:
+        """Ask these hosts, each where the ones before it take no connection."""
+        self._uri = " ".join(f"ldap://{host}:389" for host in hosts.split())
         self._base = f"ou=users,{base}"
         self._login = (f"cn=postfix,ou=services,{base}", password)
         self._connection = None

@@ -59,6 +59,7 @@ class Bench:
         *,
         policy: str = "hardened",
         milter: str = "on",
+        directory: str = "single",
         number: int = 0,
         extra: Path | None = None,
     ) -> AbstractContextManager[Lab]:
@@ -77,6 +78,7 @@ class Bench:
             self.settings,
             policy=policy,
             milter=milter,
+            directory=directory,
             slot=None if slot is None else slot + number,
             compose_extra=extra or self.settings.compose_extra,
         )

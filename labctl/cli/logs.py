@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from labctl.lab.spoken import Said, Subject
     from labctl.lab.thread import Strand, Thread
 
-# As labctl.lab.images has them, which is imported where it is needed.
-_SERVICE = click.Choice(["openldap", "postfix", "dovecot", "milter"])
+# As labctl.lab.state has them, which is imported where it is needed.
+_SERVICE = click.Choice(["openldap", "postfix", "dovecot", "milter", "replica1", "replica2"])
 
 
 @click.command()
@@ -107,16 +107,18 @@ def _thread(
     app: App, subject: "Subject", name: str, *, follow: bool, tail: int | None, output: str
 ) -> None:
     from labctl.lab.following import Following, Operations, history, now
+    from labctl.lab.replicas import PROVIDER
     from labctl.lab.thread import Thread
 
     thread = Thread(subject)
     containers = app.lab.containers
     with ExitStack() as stack:
-        operations = stack.enter_context(Operations(containers)) if follow else None
+        directories = (PROVIDER, *containers.replicas) if follow else ()
+        operations = [stack.enter_context(Operations(containers, each)) for each in directories]
         began = now()
         found = _joined(thread, (said for said in history(containers) if said.at <= began))
         _print(found if tail is None else found[len(found) - min(tail, len(found)) :], output)
-        if operations is None:
+        if not operations:
             if not found:
                 click.echo(f"The logs have nothing about {name}.", err=True)
             return

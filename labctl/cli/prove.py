@@ -67,7 +67,11 @@ def _own_lab(app: App, progress: Progress) -> "AbstractContextManager[Lab]":
 
     named = app.name != "default"
     settings = app.settings if named else replace(app.settings, slot=None)
-    return own_lab(replace(settings, policy="hardened"), app.name if named else "prove", progress)
+    return own_lab(
+        replace(settings, policy="hardened", directory="single"),
+        app.name if named else "prove",
+        progress,
+    )
 
 
 def _scenarios(app: App, chosen: "Sequence[Mutation]") -> "list[Scenario]":

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,6 +10,9 @@ from labctl.cli.app import App, output_option, pass_app
 from labctl.cli.output import keep_private, show
 from labctl.cli.progress import Progress
 from labctl.errors import Exit
+
+if TYPE_CHECKING:
+    from labctl.lab.replicas import Lag
 
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show all that is said.")
 
@@ -19,9 +23,14 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show all th
     type=click.Choice(["hardened", "baseline"]),
     help="The policy profile; it stays with the lab until another is given.",
 )
+@click.option(
+    "--directory",
+    type=click.Choice(["single", "replicated"]),
+    help="One directory, or one and two read-only copies that Postfix asks; it stays, too.",
+)
 @verbose_option
 @pass_app
-def up(app: App, *, policy: str | None, verbose: bool) -> None:
+def up(app: App, *, policy: str | None, directory: str | None, verbose: bool) -> None:
     """Bring the lab up: build what is missing, start, seed, and see every server answer.
 
     Done twice it is quick and changes nothing.
@@ -29,7 +38,7 @@ def up(app: App, *, policy: str | None, verbose: bool) -> None:
     for warning in app.lab.warnings():
         click.echo(f"Warning: {warning}", err=True)
     with Progress(verbose=verbose) as progress:
-        came = app.lab.up(progress, policy=policy)
+        came = app.lab.up(progress, policy=policy, directory=directory)
     endpoints = app.lab.endpoints()
     click.echo(
         f"The lab {app.name!r} is up ({endpoints.policy}) in {progress.seconds:.1f} s; "
@@ -89,28 +98,40 @@ def heal(app: App) -> None:
 @pass_app
 def status(app: App, *, output: str) -> int:
     """Show each service's state; exits with 3 unless all are up and healthy."""
-    from labctl.lab.images import SERVICES as SERVERS
     from labctl.lab.shadow import is_on
 
     record = app.lab.files.require()
+    servers = set(record.servers)
     states = app.lab.containers.states()
     healthy = {row.service for row in states if row.well}
+    lags = app.lab.containers.lags()
     rehearsed = "postfix" in healthy and is_on(app.lab.containers)
     data = {
         "lab": app.name,
         "slot": record.slot,
         "policy": record.policy,
         "shadow": rehearsed,
-        "healthy": healthy == set(SERVERS),
+        "healthy": healthy >= servers,
         "services": [asdict(row) for row in states],
+        "directory": record.directory,
+        "max_lag_seconds": app.lab.endpoints().max_lag_seconds,
+        "replicas": [_as_data(lag) for lag in lags],
     }
-    rows = [(row.service, row.state, row.health, row.started) for row in states]
-    missing = set(SERVERS) - {row.service for row in states}
-    rows += [(service, "absent", "-", "-") for service in sorted(missing)]
-    show(output, data, ("SERVICE", "STATE", "HEALTH", "STARTED (UTC)"), rows)
+    rows = [[row.service, row.state, row.health, row.started] for row in states]
+    missing = servers - {row.service for row in states}
+    rows += [[service, "absent", "-", "-"] for service in sorted(missing)]
+    columns = ["SERVICE", "STATE", "HEALTH", "STARTED (UTC)"]
+    if lags:
+        behind = {lag.service: str(lag) for lag in lags}
+        columns, rows = [*columns, "BEHIND"], [[*row, behind.get(row[0], "-")] for row in rows]
+    show(output, data, columns, rows)
     if rehearsed:
         click.echo("Warning: shadow is on: the policy warns, and refuses nobody.", err=True)
-    return int(Exit.OK if healthy == set(SERVERS) else Exit.NOT_READY)
+    return int(Exit.OK if healthy >= servers else Exit.NOT_READY)
+
+
+def _as_data(lag: "Lag") -> dict[str, object]:
+    return {"service": lag.service, "lag_seconds": lag.seconds, "age_seconds": lag.age}
 
 
 @click.command()

@@ -170,6 +170,8 @@ class Endpoints:
     service_accounts: Mapping[str, Login] = field(default_factory=dict)
     accounts: Mapping[str, Account] = field(default_factory=dict)
     file: Path | None = None  # that describes it, if it is no lab of this host
+    directory: str = "single"
+    max_lag_seconds: int | None = None
 
     def words(self, name: str) -> dict[str, str]:
         """Return what the words of a template mean for the account called `name`, which may be one
@@ -204,6 +206,8 @@ class Endpoints:
             "domain": self.domain,
             "base_dn": self.base_dn,
             "policy": self.policy,
+            "directory": self.directory,
+            "max_lag_seconds": self.max_lag_seconds,
             "ca_file": str(self.ca_file) if self.ca_file else None,
             "attributes": {
                 "send_allowed": self.attributes.send_allowed,

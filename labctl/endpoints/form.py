@@ -198,6 +198,8 @@ class StackFile(Strict):
     base_dn: Text
     slot: int | None = None
     policy: Literal["baseline", "hardened", "unknown"] = "unknown"
+    directory: Literal["single", "replicated"] = "single"
+    max_lag_seconds: int | None = None
     ca_file: Text | None = None
     attributes: PolicyAttributes | None = None
     people: Layout = Layout()

@@ -101,6 +101,8 @@ class _Reading:
             domain=form.domain,
             base_dn=form.base_dn,
             policy=form.policy,
+            directory=form.directory,
+            max_lag_seconds=form.max_lag_seconds,
             ca_file=self._ca_file(form.ca_file),
             services=_services(form),
             attributes=_attributes(form.attributes),

@@ -18,7 +18,7 @@ from labctl.endpoints import SCHEMA, Endpoints
 from labctl.errors import LabctlError
 from labctl.evidence.masking import without_passwords
 from labctl.lab import provenance
-from labctl.lab.images import SERVICES
+from labctl.lab.replicas import PROVIDER, REPLICAS
 from labctl.protocols.directory import Directory
 from labctl.protocols.entry import Entry
 
@@ -36,10 +36,9 @@ _PASSING: Final = (*_HISTORY, '"health":')
 _NEVER_FOLDED: Final = 1 << 30  # columns: a fold could hide a word from a search
 
 _PACKAGES: Final = "packages.txt"
+_SLAPD: Final = ("slapcat", "-o", "ldif-wrap=no", "-n", "0", "-F", "/run/slapd/slapd.d")
 _COMMANDS: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
-    "openldap": {
-        "config.ldif": ("slapcat", "-o", "ldif-wrap=no", "-n", "0", "-F", "/run/slapd/slapd.d"),
-    },
+    **{each: {"config.ldif": _SLAPD} for each in (PROVIDER, *REPLICAS)},
     "postfix": {
         "postconf-n.txt": ("postconf", "-n"),
         "postconf-M.txt": ("postconf", "-M"),
@@ -92,7 +91,8 @@ def snapshot(endpoints: Endpoints, lab: "Lab | None") -> Snapshot:
 def _look_into(lab: "Lab", taken: Snapshot) -> None:
     told = taken.take("containers.json", lambda: _json({"services": provenance.identities(lab)}))
     services = json.loads(told)["services"] if told else {}
-    states = {service: services.get(service, {}).get("state", "not there") for service in SERVICES}
+    servers = lab.project.record.servers
+    states = {service: services.get(service, {}).get("state", "not there") for service in servers}
     running = [service for service, state in states.items() if state == "running"]
     for service, state in states.items():
         if service in running:

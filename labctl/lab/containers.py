@@ -14,6 +14,7 @@ from labctl.lab.broken import Broken
 from labctl.lab.engine import Engine
 from labctl.lab.faults import HEAL_FIRST, Kind, by_hand, inflict, mend, mended_by_hand
 from labctl.lab.maillog import Line, transactions
+from labctl.lab.replicas import Lag, await_copies, lags
 from labctl.lab.shell import Shell
 from labctl.lab.spoken import Said
 from labctl.protocols.smtp import Outcome
@@ -44,10 +45,18 @@ class ServiceState:
 class LabContainers:
     """The containers of one Compose project."""
 
-    def __init__(self, engine: Engine, project: str, broken: Broken | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        project: str,
+        broken: Broken | None = None,
+        *,
+        replicas: Sequence[str] = (),
+    ) -> None:
         self._engine = engine
         self._project = project
         self.broken = broken or Broken()
+        self.replicas = replicas
         self._shells: dict[str, Shell] = {}
 
     def container_name(self, service: str) -> str:
@@ -177,6 +186,28 @@ class LabContainers:
         except LabNotReady:
             return "unhealthy"
         return "healthy"
+
+    def lags(self) -> list[Lag]:
+        """Return how far each read-only copy of the directory is behind it."""
+        return lags(self.execute, self.replicas)
+
+    def lag(self, replica: str) -> float | None:
+        """Return how many seconds a copy of the directory is behind it: where the directory does
+        not answer, as many as since the newest change that the copy has. None: it does not answer.
+        """
+        (found,) = lags(self.execute, [replica])
+        return found.age if found.seconds is None else found.seconds
+
+    def await_replicas(self, seconds: float) -> bool:
+        """Wait until the copies of the directory, but those that are broken on purpose, have all
+        that it has now; says whether there are any.
+
+        Raises LabNotReady where one does not answer, DeadlinePassed where one stays behind.
+        """
+        well = [each for each in self.replicas if not self.broken.kinds(each)]
+        if well:
+            await_copies(self.execute, well, seconds)
+        return bool(well)
 
     def was_killed_for_memory(self, service: str) -> bool:
         """Say whether the kernel ended a service because it used more memory than it may."""
@@ -310,6 +341,18 @@ class LabContainers:
             return self._engine.client.containers.get(self.container_name(service))
         except NotFound as error:
             raise LabNotReady(f"there is no {service}: {error.explanation}") from error
+
+    def inspected(self, service: str) -> Mapping[str, Any]:
+        """Return what the engine says of a service's container.
+
+        Raises LabNotReady if there is none.
+        """
+        found: Mapping[str, Any] = self._container(service).attrs
+        return found
+
+    def runs(self, service: str) -> bool:
+        """Say whether a service's container runs."""
+        return self.exists(service) and self.inspected(service)["State"]["Status"] == "running"
 
     def exists(self, service: str) -> bool:
         """Say whether a service has a container, be it one that does not run."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labctl.errors import HostCannot, HostProblem, LabNotReady
 from labctl.lab.engine import run
+from labctl.lab.replicas import PROVIDER
 from labctl.protocols.poll import poll
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause", "slow", "cut", "full", "deny", "cache", "shadow"]
+Kind = Literal["stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow"]
 
 _PROGRAMS: Mapping[tuple[str, Kind], str] = {
     ("openldap", "full"): "read-only",
@@ -24,6 +25,10 @@ _PROGRAMS: Mapping[tuple[str, Kind], str] = {
 _EACH = "for d in /sys/class/net/eth*; do tc qdisc {} dev ${{d##*/}} root{}; done"
 _DELAYED = _EACH.format("add", " netem delay 300ms")
 _IN_TIME = _EACH.format("del", " 2>/dev/null || true")  # a start has done it already
+# A replica that cannot hear its provider, and may be asked as before: nothing goes from the one to
+# the other. The route for each replica has a mark of its own (`proto`, see ip-route(8)).
+_AWAY = "ip route replace blackhole {} proto {}"
+_BACK = "ip route flush type blackhole proto {}"
 HEAL_FIRST = "Let `heal` come before it."
 _GRACE = 5  # seconds that a server has to stop by itself
 
@@ -75,6 +80,9 @@ def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[
             return _signalled(containers, service, "STOP")
         case "cut":
             command = ["docker", "network", "disconnect", containers.network, name]
+        case "behind":
+            away = _AWAY.format(_address(containers, service), _mark(service))
+            command = _on_the_wire(containers, PROVIDER, away)
         case "slow":
             command = _on_the_wire(containers, service, _DELAYED)
         case "full":
@@ -126,6 +134,8 @@ def _outside(containers: "LabContainers", container: "Container", service: str) 
         found += _signalled(containers, service, "CONT")
     if "slow" in kinds:
         found.append(_on_the_wire(containers, service, _IN_TIME))
+    if "behind" in kinds and containers.runs(PROVIDER):  # a start has done it already
+        found.append(_on_the_wire(containers, PROVIDER, _BACK.format(_mark(service))))
     if "full" in kinds and service in _STORES:
         found.append(_among_files(containers, service, _EMPTY.format(_STORES[service])))
     return found
@@ -134,6 +144,16 @@ def _outside(containers: "LabContainers", container: "Container", service: str) 
 def _inside(service: str) -> list[list[str]]:
     """Return the commands that take back what programs in a container have done."""
     return [[program, "off"] for (where, _), program in _PROGRAMS.items() if where == service]
+
+
+def _address(containers: "LabContainers", service: str) -> str:
+    """Return a server's address on the lab's network."""
+    networks = containers.inspected(service)["NetworkSettings"]["Networks"]
+    return str(networks[containers.network]["IPAddress"])
+
+
+def _mark(service: str) -> int:
+    return 200 + int(service[-1])
 
 
 def _signalled(containers: "LabContainers", service: str, signal: str) -> list[list[str]]:

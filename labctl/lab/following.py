@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from labctl.errors import LabNotReady
 from labctl.lab.held import Held
+from labctl.lab.replicas import PROVIDER
 from labctl.lab.spoken import Said
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ def now() -> str:
 
 
 class Operations:
-    """The program in slapd's container that has its operations told, and ends with its input.
+    """The program in a slapd's container that has its operations told, and ends with its input.
 
     On entering, raises LabNotReady when slapd does not answer; on leaving, slapd is as before.
     """
 
-    def __init__(self, containers: "LabContainers") -> None:
-        self._container = containers.container_name("openldap")
+    def __init__(self, containers: "LabContainers", directory: str = PROVIDER) -> None:
+        self._directory = directory
+        self._container = containers.container_name(directory)
         self._program: Held | None = None
         self._changing = threading.Lock()
         self._over = False
@@ -49,7 +51,7 @@ class Operations:
         if not self.start():
             self.end()
             raise LabNotReady(
-                "openldap does not tell its operations: it is away, or older than this labctl",
+                f"{self._directory} does not tell its operations: it is away, or older than labctl",
                 "See `labctl status`; `labctl up` brings it up to date.",
             )
         return self
@@ -76,7 +78,7 @@ class Operations:
         program = self._program
         for line in program.lines() if program else ():
             at, _, text = line.partition(" ")
-            yield Said(at, "openldap", text)
+            yield Said(at, self._directory, text)
 
     def end(self) -> None:
         """Close its input, and see it end; it is not started any more."""
@@ -95,13 +97,14 @@ class Following:
     """Follows what the servers say from a time on, also after they were started anew."""
 
     containers: "LabContainers"
-    operations: Operations
+    operations: Sequence[Operations]
     since: str
     _lines: SimpleQueue[Said] = field(default_factory=SimpleQueue)
 
     def bursts(self) -> Iterator[list[Said]]:
         """Yield what is said, for ever: whenever it is quiet for a moment, in the order of time."""
-        for follow in (*(self._log(service) for service in LOGS), self._operations()):
+        logs = (self._log(service) for service in LOGS)
+        for follow in (*logs, *map(self._told, self.operations)):
             threading.Thread(target=self._collect, args=(follow,), daemon=True).start()
         while True:
             burst = [self._lines.get()]
@@ -124,8 +127,8 @@ class Following:
                     yield said
             time.sleep(_AGAIN)
 
-    def _operations(self) -> Iterator[Said]:
+    def _told(self, operations: Operations) -> Iterator[Said]:
         while True:
-            yield from self.operations.lines()
+            yield from operations.lines()
             time.sleep(_AGAIN)
-            self.operations.start()
+            operations.start()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from labctl.endpoints import Endpoints, Login, Secret
@@ -12,14 +12,15 @@ from labctl.errors import LabNotReady
 from labctl.lab.broken import Broken, Kinds, forget_left, left
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
-from labctl.lab.images import SERVICES as SERVERS
 from labctl.lab.images import Progress, ensure_images
 from labctl.lab.people import Person, new_password, read_people, write_people
 from labctl.lab.project import Project, hostname, reachable, services_of
+from labctl.lab.replicas import PROVIDER, is_whole, newest
 from labctl.lab.state import LabFiles, LabRecord, free_slot, write_private
 from labctl.settings import Settings
 
 if TYPE_CHECKING:
+    from labctl.lab.ready import Waiting
     from labctl.lab.seed import Converged, SeedEntry
     from labctl.protocols.directory import Directory
 
@@ -58,7 +59,10 @@ class Lab:
     @cached_property
     def containers(self) -> LabContainers:
         """The containers of the project."""
-        return LabContainers(self.engine, self.project.name, Broken(self.files.broken))
+        replicas = self.project.record.replicas
+        return LabContainers(
+            self.engine, self.project.name, Broken(self.files.broken), replicas=replicas
+        )
 
     def endpoints(self) -> Endpoints:
         """Return where this lab is reached, and as whom; raises LabNotReady if it never came up."""
@@ -71,6 +75,8 @@ class Lab:
             domain=self.settings.domain,
             base_dn=base,
             policy=record.policy,
+            directory=record.directory,
+            max_lag_seconds=self.settings.max_lag if record.replicas else None,
             ca_file=self.files.ca.resolve(),
             services=services_of(self.settings, record.slot),
             attributes=self.settings.attributes,
@@ -92,7 +98,9 @@ class Lab:
                 f"Bring it up again with `{self.files.command} up`.",
             ) from error
 
-    def up(self, progress: Progress, *, policy: str | None = None) -> Came:
+    def up(
+        self, progress: Progress, *, policy: str | None = None, directory: str | None = None
+    ) -> Came:
         """Bring the lab up, or to what settings and files now say; twice changes nothing.
 
         Returns when a directory search, a SASL handshake, the LMTP path, an IMAP greeting and the
@@ -105,11 +113,11 @@ class Lab:
                     f"the lab {self.name!r} is half of a backup: its restore was cut short",
                     f"`{self.files.command} down --volumes` removes it; then restore it again.",
                 )
-            self._decide(policy)
+            self._decide(policy, directory)
             certificates = self.prepare(progress)
             with suppress(LabNotReady):  # a server that is not there is made anew
                 self._heal()
-            progress.step(f"starting {', '.join(SERVERS)}")
+            progress.step(f"starting {', '.join(self.project.record.servers)}")
             with ThreadPoolExecutor(1) as pool:
                 wanted = pool.submit(self._wanted, reset=False)  # while the engine is busy
                 self.project.up(self.containers.open)
@@ -126,7 +134,7 @@ class Lab:
 
     def start(self, progress: Progress) -> None:
         """Start what was prepared, entries and mail as they are, and see every server answer."""
-        progress.step(f"starting {', '.join(SERVERS)}")
+        progress.step(f"starting {', '.join(self.project.record.servers)}")
         self.project.up(self.containers.open)
         self._see_answers(progress, self._look_at_people, read_people(self.files.accounts))
 
@@ -192,14 +200,17 @@ class Lab:
             if volumes:
                 self.files.remove()
 
-    def _decide(self, policy: str | None) -> None:
+    def _decide(self, policy: str | None, directory: str | None) -> None:
         record = self.files.record() or LabRecord(
-            free_slot(self.settings, self.name), self.settings.policy
+            free_slot(self.settings, self.name), self.settings.policy, self.settings.directory
         )
         if self.settings.slot is not None and self.name == "default":
             record = replace(record, slot=self.settings.slot)
         if policy is not None:
             record = replace(record, policy=policy)
+        if directory is not None:
+            record = replace(record, directory=directory)
+        record.require_bounded(self.settings)
         self.files.write_record(record)
 
     def _ensure_secrets(self) -> list[str]:
@@ -210,7 +221,8 @@ class Lab:
             if not path.is_file():
                 write_private(path, new_password())
         host = Host(hostname(self.settings), reachable(self.settings))
-        return ensure_certificates(self.files.secrets, CERTIFIED, host)
+        servers = (*CERTIFIED, *self.files.require().replicas)
+        return ensure_certificates(self.files.secrets, servers, host)
 
     def _wanted(self, *, reset: bool) -> "tuple[list[SeedEntry], dict[str, Person]]":
         """Return who is to be in the directory, and the people that this host is to know, whom it
@@ -258,6 +270,7 @@ class Lab:
             ready.Probe("postfix", "the delivery path", lambda: ready.delivers(self.containers)),
             ready.Probe("openldap", "a bind and a search", directory),
         )
+        self._see_replicas(waiting)
         shadow.switch(self.containers, on=False)
         if first is not None:
             waiting.for_all(
@@ -265,6 +278,20 @@ class Lab:
                 ready.Probe("dovecot", "the Maildirs", lambda: self.make_maildirs(people)),
             )
         return found
+
+    def _see_replicas(self, waiting: "Waiting") -> None:
+        """See each replica have all that the directory has now."""
+        from labctl.lab.ready import Probe
+
+        if replicas := self.project.record.replicas:
+            ask = self.containers.execute
+            since = newest(ask, PROVIDER)
+            waiting.for_all(
+                *(
+                    Probe(name, "all of the directory", partial(is_whole, ask, name, since))
+                    for name in replicas
+                )
+            )
 
     def _known_people(self, seed: "list[SeedEntry]", *, reset: bool) -> dict[str, Person]:
         known = read_people(self.files.accounts)

@@ -14,7 +14,6 @@ from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, SlotTaken
 from labctl.lab.engine import Engine, run
 from labctl.lab.images import PREFIX, Image
-from labctl.lab.images import SERVICES as SERVERS
 from labctl.lab.state import LabFiles, LabRecord, write_private
 from labctl.settings import Settings
 
@@ -100,8 +99,12 @@ class Project:
         """The compose file."""
         return self.settings.root / "compose" / "compose.yaml"
 
-    def command(self, *arguments: str) -> list[str]:
-        """Return a Compose command about this project."""
+    def command(self, *arguments: str, once_replicated: bool = False) -> list[str]:
+        """Return a Compose command about this project; `once_replicated` also about the replicas
+        that it has no more.
+        """
+        replicas = self.file.with_name("replicated.yaml")
+        overlay = ["--file", str(replicas)] if once_replicated or self.record.replicas else []
         return [
             *self.engine.compose.command,
             "--project-name",
@@ -110,6 +113,7 @@ class Project:
             str(self.files.compose_env),
             "--file",
             str(self.file),
+            *overlay,
             *self._extra,
             *arguments,
         ]
@@ -148,10 +152,24 @@ class Project:
             "LAB_MILTER": settings.milter,
             "LAB_STATUS_FREE": "1" if settings.status_free else "0",
             "LAB_AUTH_PENALTY": settings.auth_penalty,
+            **self._directories(),
             "LAB_RELAYHOST": settings.relayhost,
             "LAB_MASQUERADE": "true" if settings.relayhost else "false",
             **{f"LAB_PORT_{name.upper()}": str(port_of(name, slot)) for name in SERVICES},
             **{f"LAB_IMAGE_{k.upper()}": image.reference for k, image in images.items()},
+        }
+
+    def _directories(self) -> dict[str, str]:
+        """Return who asks which directory: where there are replicas, Postfix and the milter ask
+        them alone, and Dovecot as long as the provider is away.
+        """
+        provider, replicas = "openldap", self.record.replicas
+        limit = self.settings.max_lag
+        return {
+            "LAB_LDAP_ROLE": "provider" if replicas else "single",
+            "LAB_LDAP_HOST": " ".join(replicas or (provider,)),
+            "LAB_LDAP_HOST_OF_DOVECOT": " ".join((provider, *replicas)),
+            "LAB_MAX_LAG_SECONDS": "" if limit is None else str(limit),
         }
 
     def up(self, started: Callable[[str], object]) -> None:
@@ -170,7 +188,7 @@ class Project:
         try:
             self._compose_up("--no-start", "--remove-orphans")
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                list(pool.map(lambda service: started(self._start(service)), SERVERS))
+                list(pool.map(lambda service: started(self._start(service)), self.record.servers))
             if self._extra:  # services that are not ours, in the order that they want
                 self._compose_up("--detach")
         except HostProblem as error:
@@ -252,7 +270,8 @@ class Project:
         if self._others(containers_in(self.engine, self.record.slot)):
             return
         extra = ["--volumes"] if volumes else []
-        run(self.command("down", "--timeout", "5", *extra), env=_environment())
+        command = self.command("down", "--timeout", "5", *extra, once_replicated=True)
+        run(command, env=_environment())
 
     def follow_logs(self, arguments: Sequence[str]) -> int:
         """Let Compose print the logs; returns its exit code."""

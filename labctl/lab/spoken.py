@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from labctl.lab.maillog import Line
+from labctl.lab.replicas import PROVIDER, REPLICAS
 
 
 class Said(NamedTuple):
@@ -233,9 +234,9 @@ def _openldap(said: Said, subject: Subject) -> Spoken | None:
     asked = _FILTER.search(match["what"])
     people = {_plain(value) for value in _VALUE.findall(asked["filter"])} if asked else set()
     people |= {person[1] for person in map(_PERSON.match, dns) if person}
-    operation = Key("operation", match["about"])
+    operation = Key("operation", f"{said.service} {match['about']}")
     found = Spoken("slapd", match["what"], match["about"], bundles=[operation], people=people)
-    found.asks, found.connection = True, match["connection"]
+    found.asks, found.connection = True, f"{said.service} {match['connection']}"
     found.binds = (binds["dn"] or "") if binds else None
     found.named = subject.dn in dns or not subject.names.isdisjoint(people)
     if found.named:
@@ -247,5 +248,5 @@ _SERVICES: Final[Mapping[str, Callable[[Said, Subject], Spoken | None]]] = {
     "postfix": _postfix,
     "dovecot": _dovecot,
     "milter": _milter,
-    "openldap": _openldap,
+    **dict.fromkeys((PROVIDER, *REPLICAS), _openldap),
 }

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady
+from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady, UsageError
+from labctl.lab.images import SERVICES
+from labctl.lab.replicas import REPLICAS
 from labctl.protocols.poll import poll
 from labctl.settings import MAX_SLOT, Settings, checked_name
 
@@ -25,6 +27,25 @@ class LabRecord:
 
     slot: int
     policy: str
+    directory: str = "single"
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The read-only copies of the directory."""
+        return REPLICAS if self.directory == "replicated" else ()
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """All services of the lab."""
+        return (*SERVICES, *self.replicas)
+
+    def require_bounded(self, settings: Settings) -> None:
+        """Raise UsageError where a limit for the lag of replicas would open the lab."""
+        if self.replicas and settings.max_lag is not None and self.policy == "baseline":
+            raise UsageError(
+                "LAB_MAX_LAG_SECONDS hides the policy, and `baseline` takes that for a yes",
+                "Use `--policy hardened`, or unset it.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pydantic import (
 
 from labctl.endpoints import KINDS, SERVICES, Endpoints
 from labctl.protocols.smtp import Outcome, Stage
+from labctl.scenario.durations import Duration
 
 if TYPE_CHECKING:
     from labctl.scenario.session import Session
@@ -178,6 +179,12 @@ class Needs(Strict):
     """What a stack must have for a scenario to make sense there; else it is skipped."""
 
     policy: Profile | None = Field(None, description="the policy profile that Postfix enforces")
+    directory: Literal["single", "replicated"] | None = Field(
+        None, description="one directory, or one and replicas of it that Postfix asks"
+    )
+    max_lag: Duration | None = Field(
+        None, description="replicas that hide the policy when they are so far behind, at the latest"
+    )
     containers: StrictBool = Field(
         default=False, description="the lab's own containers, which no foreign stack has"
     )
@@ -199,6 +206,12 @@ class Needs(Strict):
         """Return why a stack does not fit, or nothing if it does."""
         if self.policy not in {None, endpoints.policy}:
             return f"needs the policy profile {self.policy}; this is {endpoints.policy}"
+        if self.directory not in {None, endpoints.directory}:
+            return f"needs a {self.directory} directory; this is {endpoints.directory}"
+        limit = endpoints.max_lag_seconds
+        if self.max_lag is not None and (limit is None or limit > self.max_lag):
+            most = f"needs LAB_MAX_LAG_SECONDS of at most {self.max_lag:g}"
+            return f"{most}; this is {'not set' if limit is None else limit}"
         for kind in KINDS:
             if getattr(self, kind) and not endpoints.attributes.name(kind):
                 return f"needs an attribute for {kind}; the stack has none"

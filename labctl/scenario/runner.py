@@ -247,6 +247,7 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
         if needed is not None and needed not in session.messages:
             return Verdict.SKIPPED, f"the message {needed!r} was not sent", Exit.OK
         step.perform(session)
+        session.follow()
     except Skipped as reason:
         return Verdict.SKIPPED, str(reason), Exit.OK
     except NoSuchService as lack:
@@ -271,6 +272,7 @@ def _undo(steps: Sequence[Step], undo: Undo, session: Session, tally: Tally) -> 
     begun = time.monotonic()
     try:
         undo.action()
+        session.follow()
     except Exception as error:  # noqa: BLE001 - whatever it is, the others are put back
         code = Exit.EXPECTATION
         if isinstance(error, LabctlError):

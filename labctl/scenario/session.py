@@ -18,7 +18,7 @@ from labctl.errors import (
     SignInRefused,
     UsageError,
 )
-from labctl.events import Check, Command, Emit, Event
+from labctl.events import Change, Check, Command, Emit, Event
 from labctl.protocols.entry import PolicyChange, Values
 from labctl.protocols.imap import ImapConnection
 from labctl.protocols.smtp import Outcome, SmtpConnection
@@ -31,7 +31,7 @@ from labctl.scenario.names import account_of, address_of
 if TYPE_CHECKING:
     from labctl.protocols.directory import Directory
 
-Kind = Literal["stop", "kill", "pause", "slow", "cut", "full", "deny", "cache", "shadow"]
+Kind = Literal["stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow"]
 
 _A_MOMENT = 0.001  # seconds, for the end of a connection to be read that has come already
 
@@ -76,6 +76,16 @@ class Containers(Protocol):
 
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
+
+    def await_replicas(self, seconds: float) -> bool:
+        """Wait until the copies of the directory, but those that are broken on purpose, have all
+        that it has now; says whether there are any.
+        """
+
+    def lag(self, replica: str) -> float | None:
+        """Return how many seconds a copy of the directory is behind it: where the directory does
+        not answer, as many as since the newest change that the copy has. None: it does not answer.
+        """
 
     def container_name(self, service: str) -> str:
         """Return the name of a service's container."""
@@ -145,6 +155,7 @@ class Session:
     traces: dict[str, Trace] = field(default_factory=dict)  # by Message-ID
     remarks: list[str] = field(default_factory=list)  # of a step that passes, for its reason
     undos: list[Undo] = field(default_factory=list)
+    changed: bool = False  # the directory, since its copies were last waited for
     fingerprint: Mapping[str, str] | None = None
     each_step_undone: bool = False  # every change has its undo, not just an account's first
     _submissions: dict[str, SmtpConnection] = field(default_factory=dict)
@@ -175,7 +186,18 @@ class Session:
 
     def emit(self, event: Event) -> None:
         """Pass an event on to whoever listens now."""
+        self.changed = self.changed or isinstance(event, Change)
         self.listener(event)
+
+    def follow(self) -> None:
+        """Wait, after a change in the directory, until its replicas have it, where there are any.
+
+        Raises DeadlinePassed where one that is not broken on purpose stays behind.
+        """
+        if self.changed and self.containers is not None:
+            self.changed = False
+            if self.containers.await_replicas(self.wait_seconds):
+                self.remarks.append("the replicas have it, too")
 
     def check(self, what: str, *, expected: str, seen: str, ok: bool) -> None:
         """Hold an expectation against what was seen; raises ExpectationFailed if it is not met."""
@@ -203,6 +225,12 @@ class Session:
         if self.containers is None:
             raise Skipped("needs the lab's own containers")
         return self.containers
+
+    def needed_replicas(self) -> Containers:
+        """Return the lab's own containers; raises Skipped where its directory has no replicas."""
+        if self.endpoints.directory != "replicated":
+            raise Skipped("needs a replicated directory")
+        return self.needed_containers()
 
     def account(self, name: str) -> Account:
         """Return an account; raises UsageError if the endpoints do not know it."""

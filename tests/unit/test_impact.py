@@ -35,6 +35,7 @@ HARMLESS = {
     "log",
     "authenticate",
     "kick",
+    "lag",
     "hold",
     "release",
     "fault",

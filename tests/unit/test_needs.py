@@ -38,6 +38,8 @@ def test_a_list_and_a_mapping_say_the_same(tmp_path: Path, given: str, needs: Ne
         (Needs(smtp=True, imap=True), "needs smtp and imap; the stack has no such service"),
         (Needs(policy="hardened"), "needs the policy profile hardened; this is baseline"),
         (Needs(containers=True), "needs the lab's own containers"),
+        (Needs(directory="replicated"), "needs a replicated directory; this is single"),
+        (Needs(max_lag=5.0), "needs LAB_MAX_LAG_SECONDS of at most 5; this is not set"),
     ],
 )
 def test_a_need_that_is_not_met_has_a_reason(needs: Needs, reason: str) -> None:

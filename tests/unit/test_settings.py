@@ -20,6 +20,8 @@ STACK = {
     "domain": "example.org",
     "base_dn": "dc=example,dc=org",
     "policy": "hardened",
+    "directory": "replicated",
+    "max_lag_seconds": 5,
     "ca_file": "/ca.pem",
     "attributes": {"send_allowed": "may", "status": "state"},
     "ldaps": {"host": "h", "port": 636, "uri": "ldaps://h:636"},

@@ -61,6 +61,7 @@ class Statement:
     messages: int
     queued: int
     members: Mapping[str, Member]
+    directory: str = "single"
 
     def to_json(self) -> bytes:
         """Return it as it stands in the backup."""
@@ -94,6 +95,7 @@ class Statement:
             and tuple(self.members) == MEMBERS
             and all(_HEX.fullmatch(str(each.sha256)) for each in self.members.values())
             and self.policy in {"hardened", "baseline"}
+            and self.directory in {"single", "replicated"}
         ):
             raise Unfit(f"{STATEMENT} does not say what it has to")
 

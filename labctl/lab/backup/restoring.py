@@ -43,9 +43,11 @@ def restore(lab: "Lab", backup: Examined, work: Path, progress: Progress) -> Non
     """
     require_settings(backup.statement, lab.settings)
     slot = require_empty(lab)
+    record = LabRecord(slot, backup.statement.policy, backup.statement.directory)
+    record.require_bounded(lab.settings)
     with _all_or_nothing(lab):
         lab.files.half_restored.touch()
-        lab.files.write_record(LabRecord(slot, backup.statement.policy))
+        lab.files.write_record(record)
         backup.keys.write(lab.files)
         lab.prepare(progress)
         progress.step("filling the volumes")

@@ -32,6 +32,7 @@ from labctl.lab.backup.form import (
 from labctl.lab.backup.keys import Keys
 from labctl.lab.held import Held
 from labctl.lab.images import SERVICES, Progress
+from labctl.lab.state import LabRecord
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab
@@ -57,7 +58,7 @@ def take(lab: "Lab", path: Path, progress: Progress) -> tuple[Statement, str]:
         try:
             with lab.files.workplace() as work:
                 files = _copied(lab, work, progress)
-                statement = _statement(lab, record.policy, files, work)
+                statement = _statement(lab, record, files, work)
                 progress.step(f"writing {path}")
                 return statement, _write(work, statement, path)
         except (OSError, ValueError, Unfit) as error:
@@ -75,11 +76,11 @@ def _require_well(lab: "Lab") -> None:
         )
 
 
-def _statement(lab: "Lab", policy: str, files: Sequence[File], work: Path) -> Statement:
+def _statement(lab: "Lab", record: LabRecord, files: Sequence[File], work: Path) -> Statement:
     (work / LISTING).write_bytes(listing(files))
     return Statement(
         lab=lab.name,
-        policy=policy,
+        policy=record.policy,
         made=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         labctl=__version__,
         settings=settings_of(lab.settings),
@@ -87,6 +88,7 @@ def _statement(lab: "Lab", policy: str, files: Sequence[File], work: Path) -> St
         messages=count(files, is_message),
         queued=count(files, is_queued),
         members={name: _member(work / name) for name in MEMBERS},
+        directory=record.directory,
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from labctl.lab.doctor import host, mail, policy, servers
+from labctl.lab.doctor import host, mail, policy, replicas, servers
 from labctl.lab.doctor.finding import Finding, looked
 from labctl.lab.images import SERVICES
+from labctl.lab.replicas import PROVIDER, REPLICAS
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab
@@ -36,6 +37,7 @@ IN_THE_LAB: Final[Mapping[str, Look]] = {
     "queue": mail.queue,
     "mailboxes": mail.mailboxes,
 }
+WITH_REPLICAS: Final[Mapping[str, Look]] = {"replicas": replicas.in_step}
 # The servers that a look asks, where it is not each one that runs.
 ASKS: Final[Mapping[str, frozenset[str]]] = {
     "certificates": frozenset({"openldap", "postfix", "dovecot"}),
@@ -43,6 +45,7 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
     "policy attributes": frozenset({"openldap"}),
     "enforcement": frozenset({"postfix"}),
     "domains": frozenset({"postfix"}),
+    "replicas": frozenset({PROVIDER, *REPLICAS}),
     "sign-in": frozenset(SERVICES),
     "refused sign-ins": frozenset({"openldap", "postfix", "dovecot"}),
     "queue": frozenset({"postfix"}),
@@ -62,10 +65,12 @@ def examine(lab: "Lab") -> Iterator[Finding]:
         return
     states = lab.containers.states()
     yield looked(lab, "services", lambda lab: servers.services(lab, states))
-    ill = {service for service in SERVICES if service not in {s.service for s in states if s.well}}
+    record, healthy = lab.project.record, {s.service for s in states if s.well}
+    ill = {service for service in record.servers if service not in healthy}
     if not ill.issuperset(servers.SERVER_OF.values()):
         yield looked(lab, "ports", lambda lab: servers.ports(lab, ill))
-    askable = {n: look for n, look in IN_THE_LAB.items() if not ASKS.get(n, frozenset()) & ill}
+    looks = {**IN_THE_LAB, **(WITH_REPLICAS if record.replicas else {})}
+    askable = {n: look for n, look in looks.items() if not ASKS.get(n, frozenset()) & ill}
     yield from _side_by_side(lab, askable)
 
 

@@ -12,7 +12,6 @@ from labctl.errors import LabNotReady
 from labctl.lab.broken import left
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import TABLES, listening
-from labctl.lab.images import SERVICES
 from labctl.lab.project import STANDARD_PORTS
 from labctl.lab.provenance import clock
 from labctl.protocols.tls import client_context
@@ -44,10 +43,11 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
     if broken:
         said = f"broken on purpose, by a command that was killed: {', '.join(broken)}"
         return wrong(said, f"{command} heal")
-    away = [name for name in SERVICES if name not in by_name or by_name[name].state == "exited"]
+    all_of_them = lab.project.record.servers
+    away = [name for name in all_of_them if name not in by_name or by_name[name].state == "exited"]
     if away:
         return wrong("; ".join(f"{name} does not run" for name in away), f"{command} up")
-    paused = [name for name in SERVICES if by_name[name].state == "paused"]
+    paused = [name for name in all_of_them if by_name[name].state == "paused"]
     if paused:
         said = "; ".join(f"{name} is paused" for name in paused)
         return wrong(said, f"docker unpause {_containers(lab, paused)}")
@@ -55,7 +55,7 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
     if ill:
         said = "; ".join(f"{row.service} is {row.state}, {row.health}" for row in ill)
         return wrong(said, f"docker restart {_containers(lab, [row.service for row in ill])}")
-    return well(", ".join(SERVICES))
+    return well(", ".join(all_of_them))
 
 
 def _containers(lab: "Lab", names: Iterable[str]) -> str:

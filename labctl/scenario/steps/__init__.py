@@ -25,6 +25,7 @@ _CLASSES: Mapping[str, str] = {
     "fault": "fault.Fault",
     "heal": "fault.Heal",
     "flush": "fault.Flush",
+    "lag": "lag.Lag",
     "warned": "warned.Warned",
     "smtp": "smtp.Smtp",
     "sendmail": "sendmail.Sendmail",

@@ -14,22 +14,25 @@ from labctl.scenario.model import Step
 from labctl.scenario.session import Containers, Kind, Session, Skipped, Undo
 from labctl.scenario.shapes import both, has, never
 
-Service = Literal["openldap", "postfix", "dovecot", "milter"]
+Service = Literal["openldap", "postfix", "dovecot", "milter", "replica1", "replica2"]
+_REPLICAS: tuple[Service, ...] = ("replica1", "replica2")
 _ONLY: Mapping[str, tuple[Service, ...]] = {
     "full": ("openldap", "postfix", "dovecot"),
     "deny": ("openldap",),
+    "behind": _REPLICAS,
     "cache": ("dovecot",),
     "shadow": ("postfix",),
 }
-_CAN = {"full": "be full"}
+_CAN = {"full": "be full", "behind": "be behind"}
 _HEAL_SECONDS = 30.0
 
 
 class Fault(Step):
     """Take a server away: `stop` it, `kill` it, or `pause` it, so that it hangs; make it `slow`, so
-    that each packet leaves it 300 ms later; `cut` it off from the network; let its disk be `full`:
-    Postfix's for the queue, Dovecot's for mail, and the directory takes no change. `deny` leaves
-    the directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot
+    that each packet leaves it 300 ms later; `cut` it off from the network; let a replica of the
+    directory be `behind`: it hears the directory no more, and is asked as before; let its disk be
+    `full`: Postfix's for the queue, Dovecot's for mail, and the directory takes no change. `deny`
+    leaves the directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot
     remember sign-ins, as many installations do; `shadow` lets Postfix only warn of whom the policy
     would refuse, and closes its open sessions, as healing does then.
 
@@ -76,7 +79,8 @@ class Fault(Step):
 
     def perform(self, session: Session) -> None:
         """Do it; before, see to it that it is healed."""
-        containers = session.needed_containers()
+        replica = self.service in _REPLICAS
+        containers = session.needed_replicas() if replica else session.needed_containers()
         heal = partial(_heal, session, self.service, _HEAL_SECONDS)
         undo = Undo(session.number, self.verb, f"{self.service} runs", heal)
         session.undos.append(undo)

@@ -1,0 +1,287 @@
+"""A replicated directory: replicas answer for it, how far they are behind is known, and bounded."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import LiveLab, bring_up, docker_do, environment
+from test_confined import LISTENERS, LISTENING, RUNNING, SHELLS, USERS, address
+from test_faults import ended_by, story
+
+from labctl.errors import DeadlinePassed
+from labctl.protocols.poll import poll
+
+LIMIT = 5  # seconds
+REPLICAS = ("replica1", "replica2")
+TO_BOB = ("send", "--to", "bob", "--from")
+MODIFY = """dn: uid=alice,ou=users,dc=truenorth,dc=local
+changetype: modify
+replace: tnMailSendAllowed
+tnMailSendAllowed: FALSE
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(state: Path) -> Iterator[LiveLab]:
+    """The lab behind `replicated`; after it nothing is left."""
+    lab = bring_up(state, 4, "copied", "--directory", "replicated", LAB_MAX_LAG_SECONDS=str(LIMIT))
+    label = f"label=com.docker.compose.project={lab.project}"
+    yield lab
+    lab.run("down", "--volumes")
+    for kind in (("ps", "-aq"), ("volume", "ls", "-q"), ("network", "ls", "-q")):
+        assert docker_do(*kind, "--filter", label) == ""
+
+
+@pytest.fixture
+def replicated(whole: LiveLab) -> Iterator[LiveLab]:
+    """A lab with two replicas and a limit to their lag, which a test may break."""
+    yield whole
+    whole.run("up", "--directory", "replicated", "--policy", "hardened")
+    whole.run("reset")
+
+
+def lags(lab: LiveLab, code: int = 0) -> dict[str, dict]:
+    """Return what `status` says of the replicas."""
+    return {row["service"]: row for row in lab.json("status", code=code)["replicas"]}
+
+
+def kill(lab: LiveLab, *services: str) -> None:
+    """Kill servers."""
+    docker_do("kill", *map(lab.container, services))
+
+
+def eventually(look: object, seconds: float = 30.0) -> None:
+    """Wait until it is so."""
+    try:
+        poll(lambda: look() or None, what="it", seconds=seconds, pause=0.1)  # type: ignore[operator]
+    except DeadlinePassed as error:
+        raise AssertionError(str(error)) from error
+
+
+def answer(lab: LiveLab, sender: str) -> str:
+    """Return the reply to somebody's message to bob."""
+    done = lab.ran(*TO_BOB, sender)
+    return done.out.strip() or done.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "offboarding",
+        "send-disabled",
+        "status-values",
+        "restart-under-load",
+        "replica-behind",
+        "replica-limit",
+        "tour/lag",
+    ],
+)
+def test_scenarios_pass_where_the_directory_is_replicated(whole: LiveLab, name: str) -> None:
+    """Also those that know nothing of replicas: steps that change the directory wait for them."""
+    ended = whole.verdicts(name, code=0)[-1]
+    assert ended["verdict"] == "passed"
+    assert ended["checks"] > 0
+    assert ended["skipped"] == ended["failed"] == ended["error"] == 0
+
+
+def test_a_step_tells_that_the_replicas_have_the_change(whole: LiveLab) -> None:
+    """It is no secret of the scenario's that it waits."""
+    events = whole.verdicts("offboarding", code=0)
+    told = [e["reason"] for e in events if e["event"] == "step-ended" and e["reason"]]
+    assert set(told) == {"the replicas have it, too"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("directory-away", "needs a single directory; this is replicated"),
+        ("replica-limit", f"needs LAB_MAX_LAG_SECONDS of at most 5; this is {LIMIT + 1}"),
+    ],
+)
+def test_what_does_not_fit_is_skipped_with_its_reason(
+    whole: LiveLab, name: str, reason: str
+) -> None:
+    """A directory that is away does not stop anybody here, and a limit may be too large."""
+    done = whole.ran("scenario", name, LAB_MAX_LAG_SECONDS=str(LIMIT + 1))
+    assert done.code == 1
+    assert reason in done.out
+
+
+def test_a_single_directory_has_no_replicas(lab: LiveLab) -> None:
+    """The default lab has the four services, and says so; the scenarios of replicas are skipped."""
+    status = lab.json("status")
+    assert {row["service"] for row in status["services"]} == LISTENERS.keys() - {*REPLICAS}
+    assert (status["directory"], status["replicas"]) == ("single", [])
+    assert "BEHIND" not in lab.run("status")
+    for name in ("replica-behind", "tour/lag"):
+        assert "needs a replicated directory; this is single" in lab.run("scenario", name, code=1)
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_a_replica_is_confined_as_documented(whole: LiveLab, service: str) -> None:
+    """What listens, as whom it runs; and no port of it is published."""
+    found = {address(line) for line in whole.must(service, "bash", "-c", LISTENING).split()}
+    assert {each for each in found if not each.startswith("127.0.0.11")} == LISTENERS[service]
+    rows = whole.must(service, "bash", "-c", RUNNING).splitlines()
+    users = {user for user, name in (row.split(maxsplit=1) for row in rows) if name not in SHELLS}
+    assert users == USERS[service]
+    assert docker_do("port", whole.container(service)) == ""
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_a_replica_takes_no_change(whole: LiveLab, service: str) -> None:
+    """It refers to the provider whoever would write, be it root (RFC 4511 §4.1.10)."""
+    modify = ("ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", "ldapi:///")
+    done = whole.inside(service, *modify, stdin=MODIFY)
+    assert done.code == 10
+    assert "ldap://openldap" in done.err
+    assert answer(whole, "alice").startswith("250")
+
+
+def test_postfix_asks_the_replicas_alone(replicated: LiveLab) -> None:
+    """With the provider dead people sign in, send and read, and who may not send is refused: new
+    sessions, too. That it is not known how far they are behind is said.
+    """
+    kill(replicated, "openldap")
+    assert answer(replicated, "dave").startswith("554 5.7.1")
+    assert answer(replicated, "alice").startswith(("250", "450"))
+    assert replicated.json("inbox", "bob")["messages"]
+    for row in lags(replicated, code=3).values():
+        assert row["lag_seconds"] is None
+        assert row["age_seconds"] > 0
+    assert "unknown, as of " in replicated.run("status", code=3)
+
+
+def test_nobody_is_let_through_when_it_is_not_known_any_more(replicated: LiveLab) -> None:
+    """The provider is away for longer than the limit: 450 for whom the policy would allow, and for
+    whom it would not; mail from outside is taken. Back again, all is as before.
+    """
+    kill(replicated, "openldap")
+    eventually(lambda: answer(replicated, "alice").startswith("450 4.7.1"))
+    ages = [row["age_seconds"] for row in lags(replicated, code=3).values()]
+    assert min(ages) > LIMIT - 2
+    assert answer(replicated, "dave").startswith("450 4.7.1")
+    assert answer(replicated, "stranger@example.org").startswith("250")
+    docker_do("start", replicated.container("openldap"))
+    eventually(lambda: answer(replicated, "alice").startswith("250"))
+    assert answer(replicated, "dave").startswith("554 5.7.1")
+
+
+def test_without_a_limit_it_goes_on(replicated: LiveLab) -> None:
+    """By default a replica answers however old it is: LAB_MAX_LAG_SECONDS alone bounds it."""
+    replicated.run("up", LAB_MAX_LAG_SECONDS="")
+    kill(replicated, "openldap")
+    eventually(lambda: min(r["age_seconds"] for r in lags(replicated, 3).values()) > LIMIT + 1)
+    assert answer(replicated, "alice").startswith("250")
+    assert answer(replicated, "dave").startswith("554 5.7.1")
+
+
+@pytest.mark.parametrize("service", REPLICAS)
+def test_one_replica_dies_and_the_other_is_asked(replicated: LiveLab, service: str) -> None:
+    """Nobody is told to try again later, in a new session, and the policy holds."""
+    kill(replicated, service)
+    assert answer(replicated, "alice").startswith("250")
+    assert answer(replicated, "dave").startswith("554 5.7.1")
+    assert lags(replicated, code=3)[service]["age_seconds"] is None
+
+
+def test_a_replica_that_cannot_bound_its_lag_ends(replicated: LiveLab) -> None:
+    """If the program that watches is killed slapd ends, too, rather than answer without a limit."""
+    victim = "for p in /proc/[0-9]*; do [ $(<$p/comm) = bound-lag ] && kill -9 ${p##*/}; done; true"
+    replicated.must("replica1", "bash", "-c", victim)
+    eventually(lambda: lags(replicated, 3).get("replica1", {}).get("age_seconds") is None)
+    state = docker_do("inspect", "-f", "{{.State.Status}}", replicated.container("replica1"))
+    assert state.strip() == "exited"
+    assert answer(replicated, "alice").startswith("250")
+
+
+def test_how_far_a_replica_is_behind_is_known_and_mended(
+    replicated: LiveLab, tmp_path: Path
+) -> None:
+    """A run that was killed left one behind: `status` and `doctor` say how far, `heal` mends it."""
+    ended_by(replicated, signal.SIGKILL, story(tmp_path, "replica2: behind"))
+    eventually(lambda: lags(replicated)["replica2"]["lag_seconds"] > 4)
+    assert lags(replicated)["replica1"]["lag_seconds"] < 2
+    assert "replica2 is broken (behind)" in replicated.ran("status").err
+    findings = {row["what"]: row for row in replicated.json("doctor", code=3)["findings"]}
+    assert "replica2 is behind: " in findings["replicas"]["seen"]
+    assert findings["replicas"]["level"] == "fail"
+    replicated.run("heal")
+    eventually(lambda: lags(replicated)["replica2"]["lag_seconds"] < 2)
+    findings = {row["what"]: row for row in replicated.json("doctor")["findings"]}
+    assert findings["replicas"]["level"] == "ok"
+
+
+def test_an_empty_replica_answers_nobody(replicated: LiveLab) -> None:
+    """One that has no entries yet would deny that anybody exists, and mail would bounce."""
+    container = replicated.container("replica2")
+    docker_do("kill", container, replicated.container("openldap"))
+    image = docker_do("inspect", "-f", "{{.Config.Image}}", container).strip()
+    volume = f"{replicated.project}_replica2:/var/lib/ldap"
+    docker_do("run", "--rm", "-v", volume, "--entrypoint=sh", image, "-c", "rm /var/lib/ldap/*")
+    docker_do("start", container)
+    assert replicated.inside("replica2", "healthcheck").code != 0
+    found = replicated.must("replica2", "bash", "-c", LISTENING).split()
+    assert not {"*:389", "*:636"} & {address(line) for line in found}
+    docker_do("start", replicated.container("openldap"))
+    eventually(lambda: replicated.inside("replica2", "healthcheck").code == 0)
+    replicated.run("up")
+    docker_do("kill", replicated.container("replica1"))
+    assert answer(replicated, "alice").startswith("250")
+
+
+def test_a_limit_is_refused_where_it_would_open_the_lab(replicated: LiveLab) -> None:
+    """`baseline` takes a policy that is hidden for a yes; nothing is changed."""
+    done = replicated.ran("up", "--policy", "baseline")
+    assert done.code == 2
+    assert "LAB_MAX_LAG_SECONDS hides the policy" in done.err
+    assert replicated.json("endpoints")["policy"] == "hardened"
+
+
+def test_a_lab_becomes_single_and_replicated_again(replicated: LiveLab) -> None:
+    """`up --directory` switches a lab that runs; people and what they may do stay."""
+    replicated.run("user", "disable", "carol")
+    replicated.run("up", "--directory", "single")
+    status = replicated.json("status")
+    assert not {row["service"] for row in status["services"]} & {*REPLICAS}
+    assert answer(replicated, "carol").startswith("554 5.7.1")
+    replicated.run("up", "--directory", "replicated")
+    assert lags(replicated).keys() == {*REPLICAS}
+    assert answer(replicated, "carol").startswith("554 5.7.1")
+
+
+def test_a_backup_has_the_provider_and_replicas_fill_themselves(
+    replicated: LiveLab, state: Path, tmp_path: Path
+) -> None:
+    """Restored, the lab is replicated again, and decides as before."""
+    file = tmp_path / "lab.tgz"
+    replicated.run("user", "disable", "carol")
+    replicated.run("backup", str(file))
+    twin = LiveLab("twin", environment(state, 18))
+    twin.run("restore", str(file))
+    try:
+        assert twin.json("endpoints")["directory"] == "replicated"
+        assert all(row["lag_seconds"] < 2 for row in lags(twin).values())
+        assert answer(twin, "carol").startswith("554 5.7.1")
+        assert answer(twin, "alice").startswith("250")
+    finally:
+        twin.run("down", "--volumes")
+
+
+def test_a_thread_has_what_the_replicas_were_asked(replicated: LiveLab) -> None:
+    """`logs --follow` lets the replicas tell their operations, too, since Postfix asks them."""
+    process = replicated.start("logs", "--follow", "--account", "dave", "-o", "json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert "Following" in process.stderr.readline()
+    answer(replicated, "dave")
+    services = set()
+    for line in process.stdout:
+        services.add(json.loads(line)["service"])
+        if services >= {"replica1", "postfix"}:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert services >= {"replica1", "postfix"}

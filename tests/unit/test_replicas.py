@@ -1,0 +1,82 @@
+"""How far replicas are behind, from what each directory says of its newest change."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from labctl.errors import DeadlinePassed, LabNotReady, UsageError
+from labctl.lab.replicas import REPLICAS, Ask, Lag, await_copies, lags
+from labctl.lab.state import LabRecord
+from labctl.settings import load_settings
+
+
+def answering(newest: Mapping[str, float]) -> Ask:
+    """Return who answers for directories with their newest changes; those left out are away."""
+
+    def ask(service: str, command: Sequence[str]) -> str:
+        assert command == ["newest-change"]
+        if service not in newest:
+            raise LabNotReady(f"{service} does not run")
+        return f"{newest[service]:.6f}\n"
+
+    return ask
+
+
+def test_the_lag_is_the_difference_and_never_negative() -> None:
+    """A replica that has more than the provider had when it was asked is not behind."""
+    now = time.time()
+    ask = answering({"openldap": now, "replica1": now - 7.5, "replica2": now + 0.5})
+    first, second = lags(ask, REPLICAS)
+    assert first.seconds == pytest.approx(7.5)
+    assert first.age is not None
+    assert first.age >= 7.5
+    assert second.seconds == 0.0
+    assert str(first) == "7.5 s"
+
+
+def test_what_cannot_be_known_is_not_told_as_a_number() -> None:
+    """Without the provider a replica has an age alone; one that is away has neither."""
+    first, second = lags(answering({"replica1": time.time() - 60}), REPLICAS)
+    assert first.seconds is None
+    assert str(first).startswith("unknown, as of 60.")
+    assert second == Lag("replica2", None, None)
+    assert str(second) == "unknown"
+
+
+def test_without_replicas_nobody_is_asked() -> None:
+    """The default lab pays nothing for it."""
+    assert lags(answering({}), ()) == []
+
+
+def test_waiting_for_replicas_ends_when_they_have_it_or_tells_who_has_not() -> None:
+    """The deadline is told with the name; a directory that is away is not waited for."""
+    await_copies(answering({"openldap": 5.0, "replica1": 5.0, "replica2": 6.0}), REPLICAS, 0.0)
+    with pytest.raises(DeadlinePassed, match="replica2 to follow"):
+        await_copies(answering({"openldap": 5.0, "replica1": 5.0, "replica2": 4.0}), REPLICAS, 0.02)
+    with pytest.raises(LabNotReady, match="openldap does not run"):
+        await_copies(answering({"replica1": 5.0, "replica2": 5.0}), REPLICAS, 0.0)
+
+
+@pytest.mark.parametrize("value", ["2", "3601", "5s", "-5", "none"])
+def test_a_limit_that_cannot_be_kept_is_refused(tmp_path: Path, value: str) -> None:
+    """Below three seconds a replica that follows would be taken for one that does not."""
+    with pytest.raises(UsageError, match="LAB_MAX_LAG_SECONDS"):
+        load_settings(tmp_path, {"LAB_MAX_LAG_SECONDS": value})
+
+
+def test_a_limit_opens_no_lab(tmp_path: Path) -> None:
+    """What is hidden is a yes on `baseline`; without replicas, or a limit, nothing is hidden."""
+    limited = load_settings(tmp_path, {"LAB_MAX_LAG_SECONDS": "5"})
+    with pytest.raises(UsageError, match="baseline"):
+        LabRecord(0, "baseline", "replicated").require_bounded(limited)
+    LabRecord(0, "hardened", "replicated").require_bounded(limited)
+    LabRecord(0, "baseline").require_bounded(limited)
+    LabRecord(0, "baseline", "replicated").require_bounded(load_settings(tmp_path, {}))
+
+
+def test_a_lab_of_before_is_single() -> None:
+    """A record without the word has four servers and no replicas."""
+    assert LabRecord(slot=0, policy="hardened").replicas == ()
+    assert LabRecord(0, "hardened", "replicated").servers[-2:] == REPLICAS
