@@ -34,7 +34,7 @@ class Settings:
     null_sender: str = "deny"
     milter: str = "on"
     status_free: bool = False
-    auth_penalty: str = "off"
+    auth_penalty: str = "on"
     relayhost: str = ""
     bind: str = "127.0.0.1"
     slot: int | None = None
@@ -75,7 +75,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         null_sender=read.choice("LAB_NULL_SENDER", "deny", "allow"),
         milter=read.choice("LAB_MILTER", "on", "off"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
-        auth_penalty=read.choice("LAB_AUTH_PENALTY", "off", "on"),
+        auth_penalty=read.choice("LAB_AUTH_PENALTY", "on", "off"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),
         bind=read.address("LAB_BIND", "127.0.0.1"),
         slot=read.slot("LAB_SLOT"),

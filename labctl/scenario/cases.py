@@ -71,7 +71,9 @@ def _list(value: Any) -> list[Any]:
 
 
 def _values(given: Any, path: Path_) -> dict[str, tuple[Any, Path_]]:
-    return {key: (value, (*path, key)) for key, value in (given or {}).items()}
+    if not isinstance(given, dict):  # none, or the header's error
+        return {}
+    return {key: (value, (*path, key)) for key, value in given.items()}
 
 
 def _by_profile(value: Any) -> bool:
