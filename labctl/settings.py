@@ -35,7 +35,7 @@ class Settings:
     null_sender: str = "deny"
     milter: str = "on"
     status_free: bool = False
-    auth_penalty: str = "off"
+    auth_penalty: str = "on"
     directory: str = "single"
     max_lag: int | None = None
     relayhost: str = ""
@@ -78,7 +78,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         null_sender=read.choice("LAB_NULL_SENDER", "deny", "allow"),
         milter=read.choice("LAB_MILTER", "on", "off"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
-        auth_penalty=read.choice("LAB_AUTH_PENALTY", "off", "on"),
+        auth_penalty=read.choice("LAB_AUTH_PENALTY", "on", "off"),
         directory=read.choice("LAB_DIRECTORY", "single", "replicated"),
         max_lag=read.lag("LAB_MAX_LAG_SECONDS"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),

@@ -62,9 +62,6 @@ def restore(app: App, *, file: Path, check: bool, wanted: str | None) -> None:
                 restore(app.lab, found, work, progress)
     except OSError as error:
         raise HostProblem(f"the backup cannot be unpacked: {error}") from error
-    finally:
-        if files.record() is None:
-            files.remove()
     if check:
         click.echo(f"{file} is {_said(found.statement)}. It can be restored.", err=True)
         return

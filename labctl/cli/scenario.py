@@ -1,7 +1,7 @@
 """The commands about scenarios: scenarios, scenario, check, report."""
 
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,11 +162,14 @@ def scenario(
     with (
         reserved(report, REPORTS) as reports,
         reserved([evidence] if evidence else [], BUNDLES) as bundles,
+        ExitStack() as alone,
     ):
         loaded = load_all(_find(app, name) for name in names)
         if dry_run is not None:
             planning = Planning(app, endpoints_file, presenting, probes=dry_run == PROBE)
             return planning.show(loaded, output)
+        if not endpoints_file:
+            alone.enter_context(_alone(app, names))
         endpoints = app.endpoints(endpoints_file)
         if endpoints_file:
             _prepare(app, loaded, endpoints, yes=yes)
@@ -184,6 +187,14 @@ def scenario(
                 if code == Exit.INTERRUPTED:
                     break
             return code
+
+
+def _alone(app: App, names: tuple[str, ...]) -> AbstractContextManager[None]:
+    """Keep others from changing the lab meanwhile: a second run would take for the state before it
+    what this one has changed, and put that back.
+    """
+    app.lab.files.require()
+    return app.lab.files.locked(f"labctl scenario {' '.join(names)}")
 
 
 def _open_shells(app: App) -> None:

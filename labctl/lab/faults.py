@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
     from labctl.lab.containers import LabContainers
 
-Kind = Literal["stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow"]
+Kind = Literal[
+    "stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow", "tight"
+]
 
 _PROGRAMS: Mapping[tuple[str, Kind], str] = {
     ("openldap", "full"): "read-only",
     ("openldap", "deny"): "hide-policy",
     ("dovecot", "cache"): "auth-cache",
     ("postfix", "shadow"): "shadow",
+    ("postfix", "tight"): "tight",
 }
 # On every interface but loopback, by whatever name it has.
 _EACH = "for d in /sys/class/net/eth*; do tc qdisc {} dev ${{d##*/}} root{}; done"

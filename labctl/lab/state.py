@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady, UsageError
 from labctl.lab.images import SERVICES
@@ -18,6 +19,7 @@ from labctl.protocols.poll import poll
 from labctl.settings import MAX_SLOT, Settings, checked_name
 
 LOCK_SECONDS = 120.0
+_SILENT = 2.0  # seconds of waiting that are not worth a word
 _MOUNTED = {".pem", ".key", ".password"}
 
 
@@ -157,30 +159,58 @@ class LabFiles:
     def locked(self, doing: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         """Keep others from changing this lab meanwhile.
 
-        Waits for whoever holds the lock; raises HostProblem naming him after `seconds`.
+        Waits for whoever holds the lock; raises HostProblem naming him after `seconds`. Of a lab
+        that is none at the end nothing is left.
         """
-        self.create()
-        with (self.directory / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                poll(lambda: _try_lock(file), what="the lock", seconds=seconds, pause=0.05)
-            except DeadlinePassed:
-                file.seek(0)
-                raise HostProblem(
-                    f"the lab {self.name!r} is being changed by {file.read().strip()}",
-                    "Wait until that ends, or end it.",
-                ) from None
+        with self._waited_for(seconds) as file:
             file.truncate(0)
             file.write(f"{doing} (process {os.getpid()})\n")
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                if not self._record.exists():
+                    self.remove()
 
+    def _waited_for(self, seconds: float) -> TextIO:
+        """Return the lock's file, locked; who waits for long is told for whom."""
+        soon = min(_SILENT, seconds)
+        with suppress(DeadlinePassed):
+            return poll(self._lock, what="the lock", seconds=soon, pause=0.05)
+        if seconds > soon:
+            sys.stderr.write(f"labctl: waiting for {self._holder()}\n")
+        try:
+            return poll(self._lock, what="the lock", seconds=seconds - soon, pause=0.05)
+        except DeadlinePassed:
+            raise HostProblem(
+                f"the lab {self.name!r} is being changed by {self._holder()}",
+                "Wait until that ends, or end it.",
+            ) from None
 
-def _try_lock(file: Any) -> bool | None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return None
-    return True
+    def _lock(self) -> TextIO | None:
+        """Return the lock's file, locked, which it is until it is closed; None as long as somebody
+        else has it.
+        """
+        with ExitStack() as stack:
+            try:
+                self.create()
+                file = stack.enter_context(self._lock_file.open("a+", encoding="utf-8"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(file.fileno()), self._lock_file.stat()):
+                    return None
+            except (BlockingIOError, FileNotFoundError, FileExistsError):
+                return None  # who has it holds it, or removes it just now with the lab
+            stack.pop_all()
+            return file
+
+    def _holder(self) -> str:
+        with suppress(OSError):
+            return self._lock_file.read_text(encoding="utf-8").strip() or "another command"
+        return "another command"
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.directory / "lock"
 
 
 def write_private(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ _FINAL_ERROR = 400
 _PERMANENT = 500
 _READY = 220  # RFC 5321 §4.3.1
 _CLOSING = 421  # RFC 5321 §3.8
+_CONTENT = re.compile(rb"DATA|BDAT", re.IGNORECASE)  # what may begin a message's content
 
 
 class Stage(StrEnum):
@@ -148,6 +149,7 @@ class SmtpConnection:
         self._raw = False  # where the conversation stands, only the caller knows: no QUIT
         self.closed = False
         self.login: str | None = None  # who signed in
+        self._shown = b""  # what was written, as far as it matters for what comes after
 
     @classmethod
     def open(
@@ -279,8 +281,15 @@ class SmtpConnection:
     def write(self, data: bytes, shown: bytes) -> None:
         """Send bytes as they are; the transcript has them as `shown`, where secrets are masked."""
         self._raw = True
+        written = self._shown + shown
+        begins = _CONTENT.search(written)
+        self._shown = begins[0] if begins else written[-3:]
         with suppress(smtplib.SMTPServerDisconnected):  # the next reply says so
             self._client.send_masked(data, shown)
+
+    def content_after(self, shown: bytes) -> bool:
+        """Say whether, once this is written too, what follows may be content of a message."""
+        return _CONTENT.search(self._shown + shown) is not None
 
     def reply(self) -> Reply | None:
         """Read the next reply; None if the server has closed the connection.

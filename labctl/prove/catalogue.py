@@ -30,6 +30,7 @@ def _rule(number: int, rule: str) -> ConfigChange:
 
 _MDB = "olcDatabase={1}mdb,cn=config"
 _PEOPLE = 'dn.onelevel="ou=users,BASE"'
+_SUBMISSION = "^  -o syslog_name=postfix/submission$"
 _TAKE_OUT = r"smtpd_{0}_restrictions=\$relay_{0}_restrictions"
 
 # ---- The policy is not asked, or not at every stage -------------------------------------------
@@ -423,6 +424,21 @@ _MAIL = (
 # ---- Dovecot ------------------------------------------------------------------------------------
 
 _SIGNING_IN = (
+    Mutation(
+        "guessing at IMAP gets no slower",
+        (Edit(_DOVECOT, "(anvil-auth-penalty {\n    mode = )0600", r"\g<1>0"),),
+        "brute-force",
+    ),
+    Mutation(
+        "a session may guess on and on",
+        (Edit(_MASTER, _SUBMISSION, r"\g<0>\n  -o smtpd_hard_error_limit=1000"),),
+        "brute-force",
+    ),
+    Mutation(
+        "an address may sign in any number of times",
+        (Edit(_MASTER, _SUBMISSION, r"\g<0>\n  -o smtpd_client_auth_rate_limit=0"),),
+        "brute-force",
+    ),
     Mutation(
         "Dovecot remembers passwords",
         (Edit(_DOVECOT, "^auth_cache_size = 0", "auth_cache_size = 10M"),),

@@ -7,8 +7,8 @@ leave out.
 """
 
 import re
-from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from labctl.scenario.document import Document, Path_, nearest
 
 PROFILES = ("hardened", "baseline")
 RESERVED = ("name", "needs", "open")
+_MOST = 2_000_000  # characters and nodes of all cases, written out: a file has half of that
 _BRACES = re.compile(r"\{\{|\}\}|\{([a-z][a-z0-9_]*)\}|[{}]")
 
 
@@ -49,7 +50,13 @@ def rows(document: Document) -> list[Row]:
         own = {key: value for key, value in given.items() if key in RESERVED}
         said = {key: value for key, value in given.items() if key not in RESERVED}
         found.append(Row(path, own, defaults | _values(said, path)))
-    used = dict(_used(document, document.data.get("steps"), ("steps",)))
+    steps = document.data.get("steps")
+    uses = list(_used(document, steps, ("steps",)))
+    if _size(steps) * len(found) + sum(_sizes(found, uses)) > _MOST:
+        text = f"written out, the cases have more than {_MOST:,} characters: make it two scenarios"
+        document.problem(document.place(("cases",), key=True), text)
+        return []
+    used = dict(uses)
     _check_keys(document, found, defaults, used)
     return [replace(row, sound=_check_values(document, row, used)) for row in found]
 
@@ -66,12 +73,30 @@ def written_out(document: Document, row: Row, profile: str) -> Document:
     return replace(document, data=data, values=ChainMap(values, document.values))
 
 
+def _size(value: Any) -> int:
+    """Return how much there is to copy."""
+    if isinstance(value, dict):
+        return 1 + sum(len(key) + _size(item) for key, item in value.items())
+    if isinstance(value, list):
+        return 1 + sum(map(_size, value))
+    return 1 + (len(value) if isinstance(value, str) else 0)
+
+
+def _sizes(found: Iterable[Row], uses: Iterable[tuple[str, Path_]]) -> Iterator[int]:
+    """Yield how much the values of each row are, as often as the steps use them."""
+    times = Counter(key for key, _ in uses)
+    for row in found:
+        yield sum(times[key] * _size(value) for key, (value, _) in row.values.items())
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def _values(given: Any, path: Path_) -> dict[str, tuple[Any, Path_]]:
-    return {key: (value, (*path, key)) for key, value in (given or {}).items()}
+    if not isinstance(given, dict):  # none, or the header's error
+        return {}
+    return {key: (value, (*path, key)) for key, value in given.items()}
 
 
 def _by_profile(value: Any) -> bool:

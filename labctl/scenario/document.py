@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 Path_ = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _MAX_BYTES = 1_000_000
+_DEEPEST = 50  # mappings and lists in one another
 
 
 @dataclass(slots=True)
@@ -99,6 +100,9 @@ def _value(document: Document, node: Node, path: Path_) -> Any:
     if node.anchor:
         document.cannot_read(_place(node), "anchors and aliases are not used here: write it out")
         return None
+    if len(path) > _DEEPEST:
+        document.cannot_read(_place(node), "this is nested too deeply")
+        return None
     if isinstance(node, MappingNode):
         return _mapping(document, node, path)
     if isinstance(node, SequenceNode):
@@ -130,7 +134,11 @@ def _scalar(document: Document, node: Node) -> Any:
     if read is None:
         document.cannot_read(_place(node), f"the tag {tag!r} is not used here")
         return None
-    return read(text)
+    try:
+        return read(text)
+    except ValueError:  # Python reads no number of so many digits
+        document.cannot_read(_place(node), "this number is too long")
+        return None
 
 
 def _int(text: str) -> int:

@@ -31,7 +31,9 @@ from labctl.scenario.names import account_of, address_of
 if TYPE_CHECKING:
     from labctl.protocols.directory import Directory
 
-Kind = Literal["stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow"]
+Kind = Literal[
+    "stop", "kill", "pause", "slow", "cut", "behind", "full", "deny", "cache", "shadow", "tight"
+]
 
 _A_MOMENT = 0.001  # seconds, for the end of a connection to be read that has come already
 

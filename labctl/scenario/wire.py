@@ -6,11 +6,14 @@ come, `<- closed` the end of the connection; `=== TLS` begins TLS.
 In a text that is sent, `\` begins an escape: `\r`, `\n`, `\0`, `\xNN` a byte; `\\`, `\(`, `\)`
 the character itself; `\c`, at the end, no CRLF; `\d` the stack's domain; `\p(alice)` her password;
 `\b(text)` its base64; `\m(2000,text)` the text so many times.
+
+A password is said in AUTH and nowhere else: a scenario may be a stranger's, and does not mail it
+home.
 """
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -29,6 +32,10 @@ _TOKEN = re.compile(
         | p\((?P<account>[a-z0-9._-]+)\) | (?P<coded>b\() | m\((?P<times>\d{1,6}),)""",
     re.VERBOSE | re.DOTALL,
 )
+# What a line with a password begins with: AUTH with its first answer, or a later answer alone.
+_ANSWER = re.compile(r"(?:AUTH [A-Za-z0-9_-]+ )?\\b\(", re.IGNORECASE)
+_MOST = 1_000_000  # bytes of a line
+_DEEPEST = 8  # brackets in brackets
 _CHARS = {"r": b"\r", "n": b"\n", "0": b"\0"}
 
 
@@ -43,7 +50,8 @@ class Spoken:
         return Spoken(self.data + other.data, self.shown + other.shown)
 
     def times(self, number: int) -> "Spoken":
-        """Return it so many times."""
+        """Return it so many times; raises ValueError where that is more than a line may have."""
+        _check_size(len(self.data) * number)
         return Spoken(self.data * number, self.shown * number)
 
     def coded(self) -> "Spoken":
@@ -72,6 +80,8 @@ def split(line: str) -> tuple[Mark, str]:
         raise ValueError("after `===` stands TLS, and nothing else")
     if mark == "->":
         spoken(text, Words("", str))
+        if any(passwords(line)) and not _is_answer(text):
+            raise ValueError(r"a password is said in AUTH alone: `AUTH PLAIN \b(\0a\0\p(a))`")
     return mark, text
 
 
@@ -83,7 +93,7 @@ def passwords(line: str) -> Iterator[str]:
 def spoken(text: str, words: Words) -> Spoken:
     """Return the bytes of a text, CRLF included; raises ValueError at an escape that is none."""
     reader = _Reader(text, words)
-    said = reader.read(inner=False)
+    said = reader.read()
     return said if reader.stopped else said + Spoken(b"\r\n", b"\r\n")
 
 
@@ -104,27 +114,30 @@ class _Reader:
     at: int = 0
     stopped: bool = field(default=False)
 
-    def read(self, *, inner: bool) -> Spoken:
-        said = Spoken()
+    def read(self, depth: int = 0) -> Spoken:
+        """Return what stands until the end, or in a bracket until that is closed."""
+        if depth > _DEEPEST:
+            raise ValueError(f"brackets are {_DEEPEST} deep at most")
+        said: list[Spoken] = []
         while self.at < len(self.text):
             match = _TOKEN.match(self.text, self.at)
             if match is None:
                 raise ValueError(f"unknown escape {self.text[self.at : self.at + 4]!r}")
             self.at = match.end()
-            if match["end"] and inner:
-                return said
-            said += self._token(match)
-        if inner:
+            if match["end"] and depth:
+                return _joined(said)
+            said.append(self._token(match, depth))
+        if depth:
             raise ValueError("a bracket is not closed")
-        return said
+        return _joined(said)
 
-    def _token(self, match: re.Match[str]) -> Spoken:
+    def _token(self, match: re.Match[str], depth: int) -> Spoken:
         if match["account"]:
             return Spoken(self.words.password(match["account"]).encode(), MASK)
         if match["coded"]:
-            return self.read(inner=True).coded()
+            return self.read(depth + 1).coded()
         if match["times"]:
-            return self.read(inner=True).times(int(match["times"]))
+            return self.read(depth + 1).times(int(match["times"]))
         data = self._bytes(match)
         return Spoken(data, data)
 
@@ -137,3 +150,23 @@ class _Reader:
             self.stopped = True
             return b""
         return self.words.domain.encode() if match["domain"] else match[0].encode()
+
+
+def _joined(parts: Sequence[Spoken]) -> Spoken:
+    _check_size(sum(len(part.data) for part in parts))
+    return Spoken(b"".join(part.data for part in parts), b"".join(part.shown for part in parts))
+
+
+def _check_size(size: int) -> None:
+    if size > _MOST:
+        raise ValueError(f"a line has {_MOST:,} bytes at most")
+
+
+def _is_answer(text: str) -> bool:
+    """Say whether a text is an answer in a sign-in, all of it in one bracket and so on one line."""
+    match = _ANSWER.match(text)
+    if match is None:
+        return False
+    reader = _Reader(text, Words("", str), match.end())
+    reader.read(1)
+    return reader.at == len(text)

@@ -182,6 +182,85 @@ def test_two_at_once_wait_for_each_other(lab: LiveLab) -> None:
     lab.run("scenario", "offboarding")
 
 
+BESIDE = {
+    "up": ("up",),
+    "reset": ("reset",),
+    "heal": ("heal",),
+    "another scenario": ("scenario", "send-disabled"),
+    "backup": ("backup", "{}/kept.tgz"),
+    "user add": ("user", "add", "zoe"),
+    "down": ("down",),
+}
+
+
+@pytest.mark.parametrize("what", BESIDE)
+def test_beside_a_run_others_wait_and_find_all_put_back(
+    scratch: LiveLab, tmp_path: Path, what: str
+) -> None:
+    """What changes the lab waits for a run that has changed a policy, and the run goes on as if it
+    were alone; both end well, and what was changed is as it was.
+    """
+    story = tmp_path / "story.yaml"
+    story.write_text(
+        "title: Takes its time\naccounts: [alice, bob]\nsteps:\n"
+        "  - offboard: {account: alice}\n"
+        "  - fault: {service: dovecot, kind: stop, for: 2s}\n"
+        "  - authenticate: {account: alice, with: [submission], expect: refused}\n"
+        "  - send: {from: bob, to: alice, within: 30s, as: late}\n"
+        "  - receive: {account: alice, message: late, within: 30s}\n"
+        "  - unchanged:\n"
+    )
+    before = policy_of(scratch, "alice")
+    run = scratch.start("scenario", str(story), "-o", "jsonl")
+    assert run.stdout is not None
+    for line in run.stdout:
+        if '"step-started"' in line and '"authenticate"' in line:
+            break
+    other = scratch.start(*(each.format(tmp_path) for each in BESIDE[what]))
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, out + err
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0, out + err
+    scratch.run("up")
+    assert policy_of(scratch, "alice") == before
+    assert scratch.json("doctor")["ok"]
+
+
+def test_two_runs_of_one_scenario_do_not_see_each_other(scratch: LiveLab) -> None:
+    """Both pass: neither takes for the policy that was there what the other one has made of it."""
+    together = [scratch.start("scenario", "offboarding") for _ in range(3)]
+    outputs = [process.communicate(timeout=120) for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], outputs
+    assert policy_of(scratch, "alice") == ("TRUE", "active")
+
+
+def test_down_and_up_at_once_leave_a_lab_or_none(state: Path) -> None:
+    """Two `up`, a `down --volumes`, a `reset` and a run at once: each does all of its work or says
+    why not, and what is left is a whole lab, or nothing at all.
+    """
+    lab = bring_up(state, 14, "tumult")
+    try:
+        for _ in range(2):
+            many = [
+                ("down", "--volumes"),
+                ("up",),
+                ("reset",),
+                ("up",),
+                ("scenario", "offboarding"),
+            ]
+            together = {each: lab.start(*each) for each in many}
+            outputs = {each: process.communicate(timeout=200) for each, process in together.items()}
+            codes = {each: process.returncode for each, process in together.items()}
+            assert codes["up",] == codes["down", "--volumes"] == 0, outputs
+            assert {codes["reset",], codes["scenario", "offboarding"]} <= {0, 3}, outputs
+            lab.run("up")
+            lab.run("scenario", "offboarding")
+    finally:
+        lab.run("down", "--volumes")
+    assert not (state / "labs" / "tumult").exists()
+    assert "tumult" not in docker_do("ps", "-a", "--format", '{{.Label "mail-policy-lab.name"}}')
+
+
 def test_down_keeps_mail_and_entries_and_with_volumes_nothing(state: Path) -> None:
     """`down` and `up` find mail and people as they were; `down --volumes` leaves no trace."""
     lab = bring_up(state, 3, "brief")

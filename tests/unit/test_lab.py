@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,41 @@ def test_who_holds_the_lock_is_named(settings: Settings) -> None:
         pass
     with second.locked("labctl reset", seconds=0.1):
         pass
+
+
+def test_of_those_who_wait_for_a_lab_that_is_removed_one_goes_first(settings: Settings) -> None:
+    """The lock goes with the lab's files: who waited for the old one takes the new one."""
+    first, others = LabFiles.of(settings, "default"), LabFiles.of(settings, "default")
+    inside: list[int] = []
+    most: list[int] = []
+
+    def enter() -> None:
+        with others.locked("labctl up", seconds=30):
+            inside.append(1)
+            most.append(len(inside))
+            others.write_record(LabRecord(0, "hardened"))
+            inside.pop()
+            others.remove()
+
+    with ThreadPoolExecutor(4) as pool:
+        with first.locked("labctl down"):
+            waiting = [pool.submit(enter) for _ in range(4)]
+            first.remove()
+        for each in waiting:
+            each.result()
+    assert most == [1, 1, 1, 1]
+    assert not first.directory.exists()
+
+
+def test_of_a_lab_that_is_none_nothing_is_left(settings: Settings) -> None:
+    """A command that was refused leaves no directory behind; one that made a lab does."""
+    files = LabFiles.of(settings, "default")
+    with pytest.raises(LabNotReady), files.locked("labctl reset"):
+        files.require()
+    assert not files.directory.exists()
+    with files.locked("labctl up"):
+        files.write_record(LabRecord(0, "hardened"))
+    assert files.require().slot == 0
 
 
 def test_secrets_id_changes_with_a_file_and_tells_nothing(settings: Settings) -> None:

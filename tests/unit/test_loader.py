@@ -37,7 +37,7 @@ def test_a_shipped_scenario_is_valid(path: Path) -> None:
     assert scenario.name == path.stem
     assert scenario.title
     assert scenario.why
-    reloads = any(getattr(step, "kind", "") == "shadow" for step in scenario.steps)
+    reloads = any(getattr(step, "kind", "") in {"shadow", "tight"} for step in scenario.steps)
     assert scenario.cases or reloads or scenario.steps[-1].verb == "unchanged"
 
 
@@ -81,6 +81,42 @@ def test_of_a_file_without_end_only_so_much_is_read(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.symlink_to("/dev/zero")
     assert problems(file) == ["x.yaml:1:1: cannot be read: larger than 1,000,000 bytes"]
+
+
+@pytest.mark.parametrize(
+    ("cases", "steps"),
+    [
+        ("{name: a, k: " + "x" * 2000 + "}", "{note: '" + "{k}" * 1100 + "'}"),
+        (",".join(f"{{name: a{i}, k: 1}}" for i in range(700)), "{note: '{k}'}," * 700),
+    ],
+)
+def test_cases_do_not_grow_without_end(tmp_path: Path, cases: str, steps: str) -> None:
+    """A small file that would be a large one, written out, is refused before it is."""
+    file = tmp_path / "x.yaml"
+    file.write_text(f"title: t\naccounts: [alice]\ncases: [{cases}]\nsteps: [{steps}]\n")
+    assert problems(file) == [
+        "x.yaml:3:1: written out, the cases have more than 2,000,000 characters: "
+        "make it two scenarios"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("9" * 5000, "this number is too long"),
+        ("[" * 60 + "]" * 60, "this is nested too deeply"),
+        ("{k: " * 60 + "1" + "}" * 60, "this is nested too deeply"),
+    ],
+)
+def test_what_no_scenario_needs_is_an_error_with_its_place(
+    tmp_path: Path, value: str, why: str
+) -> None:
+    """Long numbers and deep nesting are told, and no traceback."""
+    file = tmp_path / "x.yaml"
+    file.write_text(f"title: t\naccounts: [alice]\nsteps: [{{note: {value}}}]\n")
+    [problem] = problems(file)
+    assert problem.startswith("x.yaml:3:")
+    assert problem.endswith(why)
 
 
 def test_what_is_not_utf_8_is_told_where_it_stands(tmp_path: Path) -> None:

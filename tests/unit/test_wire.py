@@ -7,7 +7,7 @@ import pytest
 from dialogue import Server, playing
 
 from labctl.endpoints import Account, Endpoints, Secret
-from labctl.errors import ExpectationFailed
+from labctl.errors import ExpectationFailed, UsageError
 from labctl.events import Check, Event, Wire
 from labctl.protocols.smtp import Reply
 from labctl.scenario.session import Session
@@ -159,6 +159,30 @@ def test_a_sign_in_that_is_refused_fails() -> None:
         pytest.raises(ExpectationFailed, match="the sign-in of dave: expected accepted, seen 535"),
     ):
         speak(server, [["-> NOOP"]], account="dave")
+
+
+@pytest.mark.parametrize("before", [["-> DATA"], ["-> da\\c", "-> tA"], ["-> x\\nBDAT 9"]])
+@pytest.mark.parametrize("heard", [[], ["<- 250"]])
+def test_no_password_is_said_where_it_could_be_in_a_message(
+    before: list[str], heard: list[str]
+) -> None:
+    """After DATA, however it was written, AUTH may be content: nothing of it goes out."""
+    secret = r"-> AUTH PLAIN \b(\0dave\0\p(dave))"
+    with (
+        playing([*HELLO, "C: .*", "S: 250 go on"]) as server,
+        pytest.raises(UsageError, match="no password is said where DATA or BDAT was"),
+    ):
+        speak(server, [[*before, *heard, secret]])
+    assert "AUTH" not in " ".join(server.heard)
+
+
+def test_a_password_is_in_one_bracket_and_nowhere_else() -> None:
+    """In a header, in the envelope, or beside lines that go out with it, it is refused."""
+    for text in (r"\p(a)", r"x\b(\p(a))", r"\b(x)\r\n\b(\p(a))", r"AUTH PLAIN \b(\p(a))x"):
+        with pytest.raises(ValueError, match="in AUTH alone"):
+            split(f"-> {text}")
+    for text in (r"AUTH PLAIN \b(\0a\0\p(a))", r"\b(\p(a))", r"auth x \b(\)\(\m(2,x)\p(a))"):
+        assert split(f"-> {text}") == ("->", text)
 
 
 def test_without_a_greeting_the_dialogue_begins_at_once() -> None:

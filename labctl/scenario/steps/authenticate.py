@@ -1,5 +1,6 @@
 """The verb `authenticate`."""
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import ClassVar, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field
 
 from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import SignInRefused
+from labctl.scenario.durations import Duration, shown
 from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session, Skipped
 
@@ -24,6 +26,9 @@ class Authenticate(Step):
     )
     password: str | None = Field(None, description="another password than the account's own")
     expect: Literal["accepted", "refused"] = Field("accepted", description="how all of them answer")
+    at_least: Duration | None = Field(
+        None, description="how long each answer takes at least: what guessing costs"
+    )
 
     def accounts(self) -> Iterable[str]:
         """Return who signs in."""
@@ -41,7 +46,8 @@ class Authenticate(Step):
         """Tell what is sent and expected."""
         login = endpoints.accounts[self.account].login
         yield "signs in", f"as {login}{' with a wrong password' if self.password else ''}"
-        yield "expects", self.expect
+        slow = f", after {shown(self.at_least)} at least" if self.at_least else ""
+        yield "expects", f"{self.expect}{slow}"
 
     def reads(self) -> bool:
         """Say yes: it signs in, and hangs up."""
@@ -55,13 +61,20 @@ class Authenticate(Step):
             known = self.password is None
             session.show_command(session.by_hand.sign_in(service, account, known=known))
             sign_in = _imap if service.startswith("imap") else _smtp
-            accepted, said = sign_in(session, service, account, password)
+            accepted, said, seconds = sign_in(session, service, account, password)
             session.check(
                 service,
                 expected=f"sign-in {self.expect}",
                 seen=said,
                 ok=accepted == (self.expect == "accepted"),
             )
+            if self.at_least is not None:
+                session.check(
+                    f"{service}, how long",
+                    expected=f"{shown(self.at_least)} at least",
+                    seen=shown(seconds),
+                    ok=seconds >= self.at_least,
+                )
 
     def _present(self, session: Session) -> list[Service]:
         """Return those services that the stack has, and remark on the others."""
@@ -75,16 +88,22 @@ class Authenticate(Step):
         return present
 
 
-def _smtp(session: Session, service: str, account: Account, password: Secret) -> tuple[bool, str]:
+_Answer = tuple[bool, str, float]
+"""Whether it was accepted, the answer, and how many seconds it took."""
+
+
+def _smtp(session: Session, service: str, account: Account, password: Secret) -> _Answer:
     with session.smtp(service) as connection:
+        begun = time.monotonic()
         outcome = connection.sign_in(account.login, password)
-    return outcome.reply.ok, str(outcome)
+        return outcome.reply.ok, str(outcome), time.monotonic() - begun
 
 
-def _imap(session: Session, service: str, account: Account, password: Secret) -> tuple[bool, str]:
+def _imap(session: Session, service: str, account: Account, password: Secret) -> _Answer:
     with session.imap(service) as connection:
+        begun = time.monotonic()
         try:
             connection.sign_in(account.login, password)
         except SignInRefused as refusal:
-            return False, refusal.what
-    return True, "OK"
+            return False, refusal.what, time.monotonic() - begun
+        return True, "OK", time.monotonic() - begun

@@ -22,6 +22,7 @@ _ONLY: Mapping[str, tuple[Service, ...]] = {
     "behind": _REPLICAS,
     "cache": ("dovecot",),
     "shadow": ("postfix",),
+    "tight": ("postfix",),
 }
 _CAN = {"full": "be full", "behind": "be behind"}
 _HEAL_SECONDS = 30.0
@@ -34,7 +35,8 @@ class Fault(Step):
     `full`: Postfix's for the queue, Dovecot's for mail, and the directory takes no change. `deny`
     leaves the directory running, but hides the policy attributes from Postfix; `cache` lets Dovecot
     remember sign-ins, as many installations do; `shadow` lets Postfix only warn of whom the policy
-    would refuse, and closes its open sessions, as healing does then.
+    would refuse; `tight` lets it bear 4 errors in a session, and 6 sign-ins of one address in a
+    minute, where it bears 20 and 3000 else. Both close its open sessions, as healing does then.
 
     Healed after the time that `for` says, meanwhile the steps go on; without it by `heal`, at the
     end at the latest. Needs the lab's containers; skipped elsewhere, and where the host's kernel or

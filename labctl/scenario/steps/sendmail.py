@@ -1,9 +1,9 @@
 """The verb `sendmail`."""
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from labctl.endpoints import Endpoints
 from labctl.scenario.messages import Draft, compose, message_id
@@ -13,6 +13,30 @@ from labctl.scenario.session import Session
 
 _REFUSED = "is not allowed to submit mail"  # postdrop(1), sendmail(1)
 _SHOWN = 72  # characters of what it printed
+
+_OPTIONS = ("-t", "-i", "-oi", "-F", "-N", "-R", "-V")
+_WORD = r"[^\r\n-][^\r\n]*"
+
+
+def _word(value: str) -> str:
+    if value.startswith("-") and value not in _OPTIONS:
+        allowed = ", ".join(_OPTIONS)
+        raise ValueError(f"only {allowed}: other options start servers and read files")
+    return value
+
+
+def _recipient(value: str) -> str:
+    if not value or value.startswith("-"):
+        raise ValueError("a recipient is an account or an address")
+    return value
+
+
+def _shape(pattern: str) -> Any:
+    return Field(title="line", json_schema_extra={"pattern": f"^({pattern})$"})
+
+
+Recipient = Annotated[Line, AfterValidator(_recipient), _shape(_WORD)]
+Option = Annotated[Line, AfterValidator(_word), _shape("|".join((*_OPTIONS, _WORD)))]
 
 
 class Sendmail(Step):
@@ -27,8 +51,10 @@ class Sendmail(Step):
     sender: Line | None = Field(
         None, alias="from", description='the sender in the envelope, `""` for the null sender'
     )
-    to: Line = Field(min_length=1, description="the recipient")
-    options: tuple[Line, ...] = Field((), description="more options of sendmail's")
+    to: Recipient = Field(description="the recipient")
+    options: tuple[Option, ...] = Field(
+        (), description="`-t`, `-i`, `-oi`; `-F`, `-N`, `-R`, `-V` and their values; no others"
+    )
     expect: Literal["accepted", "refused"] = Field("refused", description="whether it may")
 
     def accounts(self) -> Iterable[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, StrictBool
 
 from labctl.endpoints import Endpoints
+from labctl.errors import UsageError
 from labctl.protocols.smtp import SmtpConnection
 from labctl.scenario.model import Name, Planned, Step, Touch
 from labctl.scenario.session import Session
@@ -128,7 +129,7 @@ class Smtp(Step):
         for mark, lines in groupby(map(split, self.dialogue), key=lambda line: line[0]):
             texts = [text for _, text in lines]
             if mark == "->":
-                said = sum((spoken(text, words) for text in texts), Spoken())
+                said = _said(connection, texts, words)
                 connection.write(said.data, said.shown)
                 last = texts[-1]
             elif mark == "===":
@@ -136,6 +137,19 @@ class Smtp(Step):
             else:
                 for expected in texts:
                     _hear(session, connection, expected, f"the reply to {last}")
+
+
+def _said(connection: SmtpConnection, texts: Iterable[str], words: Words) -> Spoken:
+    """Return what is sent in one piece; raises UsageError where a password may be in a message."""
+    said = Spoken()
+    for text in texts:
+        if any(passwords(text)) and connection.content_after(said.shown):
+            raise UsageError(
+                "no password is said where DATA or BDAT was: it could be in a message",
+                "Give the sign-in a session of its own.",
+            )
+        said += spoken(text, words)
+    return said
 
 
 def _hear(session: Session, connection: SmtpConnection, expected: str, what: str) -> None:
