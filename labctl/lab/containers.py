@@ -46,18 +46,18 @@ class LabContainers:
 
     def __init__(self, engine: Engine, project: str, broken: Broken | None = None) -> None:
         self._engine = engine
-        self._project = project
+        self.project = project
         self.broken = broken or Broken()
         self._shells: dict[str, Shell] = {}
 
     def container_name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
-        return f"{self._project}-{service}-1"
+        return f"{self.project}-{service}-1"
 
     @property
     def network(self) -> str:
         """The name of the lab's network."""
-        return f"{self._project}_lab"
+        return f"{self.project}_lab"
 
     @cached_property
     def helper(self) -> str:
@@ -66,7 +66,7 @@ class LabContainers:
 
     @property
     def _ours(self) -> dict[str, Any]:
-        return {"label": f"com.docker.compose.project={self._project}"}
+        return {"label": f"com.docker.compose.project={self.project}"}
 
     def open(self, *services: str) -> None:
         """Open shells in these containers, so that the first command there need not wait."""
@@ -171,8 +171,13 @@ class LabContainers:
         )
 
     def _health(self, service: str) -> str:
-        """Run the image's own check; what the engine saw last may be some seconds old."""
+        """Run the image's own check; what the engine saw last may be some seconds old. Where the
+        first process stands still (state T, proc(5)) the others may pass it, for the time being.
+        """
         try:
+            first = self.execute(service, ["cat", "/proc/1/stat"])
+            if first.rpartition(") ")[2].startswith("T"):
+                return "stands still"
             self.execute(service, ["healthcheck"])
         except LabNotReady:
             return "unhealthy"

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import LiveLab, docker_do
 
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.lab.faults import by_hand
+
 OUTSIDE = ("openldap: cut", "postfix: full", "dovecot: full", "openldap: full")
 TO_BOB = ("send", "--from", "alice", "--to", "bob")
 
@@ -76,6 +80,32 @@ def test_what_brings_a_lab_back_mends_it_too(
     done = scratch.ran("scenario", "delivery")
     assert done.code == 0, done.out
     assert "broken" not in done.err
+
+
+@pytest.mark.parametrize("service", ["openldap", "postfix", "dovecot", "milter"])
+def test_a_server_that_stands_still_is_told_and_goes_on(scratch: LiveLab, service: str) -> None:
+    """Its first process stopped by a signal, by whomever, the others pass its own check: it is not
+    well for that, and `up` lets it go on.
+    """
+    docker_do("kill", "--signal=STOP", scratch.container(service))
+    told = {row["service"]: row["health"] for row in scratch.json("status", code=3)["services"]}
+    assert told[service] == "stands still"
+    assert f"{service} is running, stands still" in scratch.run("doctor", code=3)
+    scratch.run("up")
+    scratch.run("status")
+
+
+def test_what_a_fault_ran_beside_a_server_goes_with_the_lab(scratch: LiveLab) -> None:
+    """Cut short between its making and its start, a container would be there for good."""
+    containers = LabContainers(Engine(), scratch.project)
+    for kind in ("pause", "slow", "full"):
+        *_, command = by_hand(containers, "postfix", kind)
+        docker_do("create", *command[3:])
+    beside = ("ps", "-aq", "--filter", f"label=mail-policy-lab.beside={scratch.project}")
+    assert len(docker_do(*beside).split()) == 3
+    scratch.run("down")
+    assert docker_do(*beside) == ""
+    scratch.run("up")
 
 
 def test_what_is_gone_is_broken_no_more(scratch: LiveLab, tmp_path: Path) -> None:
