@@ -165,15 +165,20 @@ class LabContainers:
         return ServiceState(
             service=service,
             state=str(state["Status"]),
-            health=self._health(service) if state["Status"] == "running" else "-",
+            health=self._health(container, service) if state["Status"] == "running" else "-",
             started=str(state["StartedAt"]).partition(".")[0],
             image=str(container.attrs["Config"]["Image"]),
         )
 
-    def _health(self, service: str) -> str:
-        """Run the image's own check; what the engine saw last may be some seconds old. Where the
-        first process stands still (state T, proc(5)) the others may pass it, for the time being.
+    def _health(self, container: "Container", service: str) -> str:
+        """Run the image's own check; what the engine saw last may be some seconds old.
+
+        Servers pass it whom the others do not reach on the lab's network by their name, and those
+        whose first process stands still (state T, proc(5)), for the time being.
         """
+        network = container.attrs["NetworkSettings"]["Networks"].get(self.network) or {}
+        if service not in (network.get("Aliases") or ()):
+            return "cut off"
         try:
             first = self.execute(service, ["cat", "/proc/1/stat"])
             if first.rpartition(") ")[2].startswith("T"):

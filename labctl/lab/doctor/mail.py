@@ -182,13 +182,16 @@ def queue(lab: "Lab") -> Finding:
 
 
 def mailboxes(lab: "Lab") -> Finding:
-    """See Dovecot open every mailbox, and all of its messages in it."""
-    problems = lab.containers.execute("dovecot", ["maildirs", "check"]).splitlines()
+    """See Dovecot open every mailbox, and all of its messages in it; everybody known has one."""
+    logins = [who.login for who in lab.endpoints().accounts.values()]
+    problems = lab.containers.execute("dovecot", ["maildirs", "check", *logins]).splitlines()
     if not problems:
         return well("opened, every message seen")
     doctor = f"{lab.files.command} doctor"
     name, _, what = problems[0].partition("\t")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if what.startswith("missing"):
+        return wrong(f"{name}: there is no Maildir{more}", f"{lab.files.command} up")
     if what.startswith("mended: "):
         return warn(f"{name}: Dovecot mended it just now: {what[8:]}{more}", doctor)
     return wrong(f"{name}: {what}{more}", f"{lab.files.command} mailbox reindex {name}")
