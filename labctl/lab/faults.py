@@ -97,18 +97,21 @@ def mended_by_hand(
 
 
 def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
-    """Let a server run again, and see its own check pass; one that runs is left as it is.
+    """Let a server run again, and see its own check pass; one that runs is left as it is, and one
+    that is still being ended, as a fault that was interrupted leaves it, is started when it has.
 
     Raises DeadlinePassed when it does not come back within so many seconds.
     """
     for command in _outside(containers, container, service):
         run(command)
-    poll(
-        lambda: containers.execute(service, ["healthcheck"]) is not None or None,
-        what=f"{service} to be well again",
-        seconds=seconds,
-        retry=(LabNotReady,),
-    )
+
+    def well() -> bool:
+        container.reload()
+        if container.status == "exited":
+            run(["docker", "start", str(container.name)])
+        return containers.execute(service, ["healthcheck"]) is not None
+
+    poll(well, what=f"{service} to be well again", seconds=seconds, retry=(LabNotReady,))
     for command in _inside(service):
         containers.execute(service, command)
 

@@ -1,6 +1,7 @@
 """Whatever a scenario breaks is mended at its end, however that comes, or else by `labctl heal`."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import LiveLab, docker_do
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
 from labctl.lab.faults import by_hand
+from labctl.protocols.poll import poll
 
 OUTSIDE = ("openldap: cut", "postfix: full", "dovecot: full", "openldap: full")
 TO_BOB = ("send", "--from", "alice", "--to", "bob")
@@ -92,6 +94,18 @@ def test_a_server_that_stands_still_is_told_and_goes_on(scratch: LiveLab, servic
     assert told[service] == "stands still"
     assert f"{service} is running, stands still" in scratch.run("doctor", code=3)
     scratch.run("up")
+    scratch.run("status")
+
+
+def test_a_server_that_ends_while_it_is_mended_is_started(scratch: LiveLab) -> None:
+    """As one does whose fault was interrupted: the engine goes on to end it."""
+    containers, name = LabContainers(Engine(), scratch.project), scratch.container("openldap")
+    docker_do("kill", "--signal=STOP", name)
+    with ThreadPoolExecutor(1) as pool:
+        mended = pool.submit(containers.mend, "openldap", 60)
+        poll(lambda: "ldapsearch" in docker_do("top", name), what="it to be asked", seconds=30)
+        docker_do("kill", name)
+        mended.result()
     scratch.run("status")
 
 

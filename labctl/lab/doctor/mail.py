@@ -151,7 +151,7 @@ def refused(lab: "Lab") -> Finding:
     entry = _entry(lab, name.partition("@")[0])
     return warn(
         f"{name} was refused {count} times in the last ten minutes, last by {last.service}: "
-        f"{_words(last.text)}; {entry.replace('another', 'a')}",
+        f"{_words(last.text)}; {entry.replace('another password than is known here', 'a password')}",
         f"{lab.files.command} logs --account {name}",
     )
 
