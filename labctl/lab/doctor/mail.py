@@ -29,6 +29,7 @@ _CLASSES: Final = (
     "relay_domains",
 )
 _SIGN_IN: Final = ("postfix", "dovecot")  # who log it
+_OTHER: Final = "another password than is known here"
 _RECENT = timedelta(minutes=10)
 _LONG = timedelta(seconds=10)  # a lab tries again each second
 _REFUSED: Final = re.compile(
@@ -94,7 +95,7 @@ def _entry(lab: "Lab", login: str) -> str:
             entry = opened.person(login)
         except UsageError:
             return "there is no such entry"
-    what = "another password than is known here" if entry.all("userPassword") else "no password"
+    what = _OTHER if entry.all("userPassword") else "no password"
     return f"the entry {entry.dn} has {what}"
 
 
@@ -151,7 +152,7 @@ def refused(lab: "Lab") -> Finding:
     entry = _entry(lab, name.partition("@")[0])
     return warn(
         f"{name} was refused {count} times in the last ten minutes, last by {last.service}: "
-        f"{_words(last.text)}; {entry.replace('another password than is known here', 'a password')}",
+        f"{_words(last.text)}; {entry.replace(_OTHER, 'a password')}",
         f"{lab.files.command} logs --account {name}",
     )
 
