@@ -54,19 +54,19 @@ class LabContainers:
         replicas: Sequence[str] = (),
     ) -> None:
         self._engine = engine
-        self._project = project
+        self.project = project
         self.broken = broken or Broken()
         self.replicas = replicas
         self._shells: dict[str, Shell] = {}
 
     def container_name(self, service: str) -> str:
         """Return the container's name as Compose gives it; asking the engine takes longer."""
-        return f"{self._project}-{service}-1"
+        return f"{self.project}-{service}-1"
 
     @property
     def network(self) -> str:
         """The name of the lab's network."""
-        return f"{self._project}_lab"
+        return f"{self.project}_lab"
 
     @cached_property
     def helper(self) -> str:
@@ -75,7 +75,7 @@ class LabContainers:
 
     @property
     def _ours(self) -> dict[str, Any]:
-        return {"label": f"com.docker.compose.project={self._project}"}
+        return {"label": f"com.docker.compose.project={self.project}"}
 
     def open(self, *services: str) -> None:
         """Open shells in these containers, so that the first command there need not wait."""
@@ -174,14 +174,24 @@ class LabContainers:
         return ServiceState(
             service=service,
             state=str(state["Status"]),
-            health=self._health(service) if state["Status"] == "running" else "-",
+            health=self._health(container, service) if state["Status"] == "running" else "-",
             started=str(state["StartedAt"]).partition(".")[0],
             image=str(container.attrs["Config"]["Image"]),
         )
 
-    def _health(self, service: str) -> str:
-        """Run the image's own check; what the engine saw last may be some seconds old."""
+    def _health(self, container: "Container", service: str) -> str:
+        """Run the image's own check; what the engine saw last may be some seconds old.
+
+        Servers pass it whom the others do not reach on the lab's network by their name, and those
+        whose first process stands still (state T, proc(5)), for the time being.
+        """
+        network = container.attrs["NetworkSettings"]["Networks"].get(self.network) or {}
+        if service not in (network.get("Aliases") or ()):
+            return "cut off"
         try:
+            first = self.execute(service, ["cat", "/proc/1/stat"])
+            if first.rpartition(") ")[2].startswith("T"):
+                return "stands still"
             self.execute(service, ["healthcheck"])
         except LabNotReady:
             return "unhealthy"

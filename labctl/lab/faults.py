@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labctl.errors import HostCannot, HostProblem, LabNotReady
 from labctl.lab.engine import run
+from labctl.lab.project import BESIDE
 from labctl.lab.replicas import PROVIDER
 from labctl.protocols.poll import poll
 
@@ -107,18 +108,21 @@ def mended_by_hand(
 
 
 def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
-    """Let a server run again, and see its own check pass; one that runs is left as it is.
+    """Let a server run again, and see its own check pass; one that runs is left as it is, and one
+    that is still being ended, as a fault that was interrupted leaves it, is started when it has.
 
     Raises DeadlinePassed when it does not come back within so many seconds.
     """
     for command in _outside(containers, container, service):
         run(command)
-    poll(
-        lambda: containers.execute(service, ["healthcheck"]) is not None or None,
-        what=f"{service} to be well again",
-        seconds=seconds,
-        retry=(LabNotReady,),
-    )
+
+    def well() -> bool:
+        container.reload()
+        if container.status == "exited":
+            run(["docker", "start", str(container.name)])
+        return containers.execute(service, ["healthcheck"]) is not None
+
+    poll(well, what=f"{service} to be well again", seconds=seconds, retry=(LabNotReady,))
     for command in _inside(service):
         containers.execute(service, command)
 
@@ -170,14 +174,14 @@ def _signalled(containers: "LabContainers", service: str, signal: str) -> list[l
     inside = ["--entrypoint=bash", containers.helper, "-c", _EACH_OTHER.format(signal)]
     return [
         ["docker", "kill", f"--signal={signal}", name],
-        ["docker", "run", "--rm", *rights, *inside],
+        [*_beside(containers), *rights, *inside],
     ]
 
 
 def _on_the_wire(containers: "LabContainers", service: str, line: str) -> list[str]:
     """Return the command that runs a line of shell in the namespace of a server's network."""
     rights = ["--network", f"container:{containers.container_name(service)}", "--cap-add=NET_ADMIN"]
-    return ["docker", "run", "--rm", *rights, "--entrypoint=sh", containers.helper, "-c", line]
+    return [*_beside(containers), *rights, "--entrypoint=sh", containers.helper, "-c", line]
 
 
 def _among_files(containers: "LabContainers", service: str, line: str) -> list[str]:
@@ -187,4 +191,11 @@ def _among_files(containers: "LabContainers", service: str, line: str) -> list[s
     rights = ["--network=none", "--pid", f"container:{containers.container_name(service)}"]
     rights += ["--cap-add=SYS_ADMIN", "--cap-add=SYS_PTRACE", "--security-opt=apparmor=unconfined"]
     inside = ["-t", "1", "-m", "sh", "-c", line]
-    return ["docker", "run", "--rm", *rights, "--entrypoint=nsenter", containers.helper, *inside]
+    return [*_beside(containers), *rights, "--entrypoint=nsenter", containers.helper, *inside]
+
+
+def _beside(containers: "LabContainers") -> list[str]:
+    """Return how a container is run that is there for one command, and is found by its label where
+    that was cut short.
+    """
+    return ["docker", "run", "--rm", "--label", f"{BESIDE}={containers.project}"]

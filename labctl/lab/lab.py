@@ -226,14 +226,16 @@ class Lab:
 
     def _wanted(self, *, reset: bool) -> "tuple[list[SeedEntry], dict[str, Person]]":
         """Return who is to be in the directory, and the people that this host is to know, whom it
-        notes.
+        notes: those of the seed and, but for a `reset`, those who were added.
         """
-        from labctl.lab.seed import people_of, read_seed
+        from labctl.lab.seed import entry_of, people_of, read_seed
 
         seed = read_seed(self.settings.root / "scenarios" / "seed.ldif", self.settings)
         people = people_of(seed, self._known_people(seed, reset=reset))
         write_people(self.files.accounts, people)
-        return seed, people
+        names = {entry.name for entry in seed}
+        added = [entry_of(who, self.settings) for name, who in people.items() if name not in names]
+        return [*seed, *added], people
 
     def _bring_to_seed(
         self,

@@ -1,4 +1,8 @@
-"""Adding and removing a person: directory, Maildir and password together, or none of them."""
+"""Adding and removing a person: directory, Maildir and password together, or none of them.
+
+Who is added is noted first, with his password: where that command is killed, the next about him, or
+`up`, takes it up. Who is removed is forgotten first.
+"""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +14,7 @@ from labctl.lab.people import Person, new_password, password_hash, read_people, 
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab
+    from labctl.protocols.directory import Directory
 
 _LOGIN = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -35,17 +40,22 @@ def add_person(lab: "Lab", name: str, aliases: Sequence[str]) -> Person:
     for alias in aliases:
         if not _ADDRESS.fullmatch(alias) or not alias.endswith(f"@{lab.settings.domain}"):
             raise UsageError(f"{alias!r} is no address at {lab.settings.domain}")
-    with lab.files.locked(f"labctl user add {name}"):
+    with lab.files.locked(f"labctl user add {name}"), lab.directory() as directory:
+        if _has(directory, name):
+            raise UsageError(
+                f"there is already an account {name!r}",
+                f"See `labctl user list`; `labctl user remove {name}` removes it.",
+            )
         known = read_people(lab.files.accounts)
         person = _new(lab, name, aliases, known)
-        with lab.directory() as directory:
-            directory.add(directory.dn(name), _values(person, lab))
-            try:
-                lab.make_maildirs({name: person})
-                write_people(lab.files.accounts, {**known, name: person})
-            except LabctlError:
-                directory.delete(directory.dn(name))
-                raise
+        try:
+            write_people(lab.files.accounts, {**known, name: person})
+            lab.remove_maildirs(name)  # of one who was here before
+            lab.make_maildirs({name: person})
+            _add(directory, person, lab)
+        except LabctlError:
+            _forget(lab, name)
+            raise
     return person
 
 
@@ -58,17 +68,32 @@ def remove_person(lab: "Lab", name: str) -> None:
             f"{OUTSIDE} stays: Postfix delivers to it what is addressed to other domains",
             f"`labctl inbox {OUTSIDE}` shows that mail, `labctl reset` removes it.",
         )
-    with lab.files.locked(f"labctl user remove {name}"):
-        with lab.directory() as directory:
+    with lab.files.locked(f"labctl user remove {name}"), lab.directory() as directory:
+        known = _forget(lab, name)
+        if _has(directory, name) or not known:
             directory.delete(directory.person(name).dn)
         lab.remove_maildirs(name)
-        rest = {key: who for key, who in read_people(lab.files.accounts).items() if key != name}
-        write_people(lab.files.accounts, rest)
+
+
+def _has(directory: "Directory", name: str) -> bool:
+    return directory.read(directory.dn(name)) is not None
+
+
+def _add(directory: "Directory", person: Person, lab: "Lab") -> None:
+    from labctl.lab.seed import entry_of
+
+    entry = entry_of(person, lab.settings)
+    directory.add(entry.dn, {**entry.values, "userPassword": (person.password_hash,)})
+
+
+def _forget(lab: "Lab", name: str) -> bool:
+    """Forget somebody's password; says whether it was known."""
+    known = read_people(lab.files.accounts)
+    write_people(lab.files.accounts, {key: who for key, who in known.items() if key != name})
+    return name in known
 
 
 def _new(lab: "Lab", name: str, aliases: Sequence[str], known: dict[str, Person]) -> Person:
-    if name in known:
-        raise UsageError(f"there is already an account {name!r}", "See `labctl user list`.")
     password = new_password()
     return Person(
         login=name,
@@ -78,24 +103,3 @@ def _new(lab: "Lab", name: str, aliases: Sequence[str], known: dict[str, Person]
         password=password,
         password_hash=password_hash(password),
     )
-
-
-def _values(person: Person, lab: "Lab") -> dict[str, tuple[str, ...]]:
-    names = lab.settings.attributes
-    classes = ("inetOrgPerson", "posixAccount", "inetLocalMailRecipient", "tnPolicyAccount")
-    uid = str(person.uid_number)
-    values = {
-        "objectClass": classes,
-        "uid": (person.login,),
-        "cn": (person.login,),
-        "sn": (person.login,),
-        "mail": (person.address,),
-        "mailLocalAddress": person.aliases,
-        "uidNumber": (uid,),
-        "gidNumber": (uid,),
-        "homeDirectory": (f"/home/{person.login}",),
-        "userPassword": (person.password_hash,),
-        names.send_allowed: ("TRUE",),
-        names.status: ("active",),
-    }
-    return {name: given for name, given in values.items() if given}

@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from labctl.settings import Settings
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+BESIDE = f"{PREFIX}.beside"  # the label of a container that is run beside a project's
 STANDARD_PORTS: Mapping[str, int] = {
     "smtp": 25,
     "imap": 143,
@@ -68,6 +70,19 @@ def require_unused(engine: Engine, slot: int) -> None:
             f"slot {slot} is used by another lab, or was and its volumes are kept",
             "Take that one down with --volumes, or choose another slot.",
         )
+
+
+def _let_go_on(container: "Container") -> None:
+    """Let a container go on that was made to stand still, by the engine or by a signal: Compose
+    stumbles over the one, and takes the other for well.
+    """
+    from docker.errors import APIError
+
+    with suppress(APIError):  # it has ended meanwhile
+        if container.status == "paused":
+            container.unpause()
+        elif container.status == "running":
+            container.kill("SIGCONT")
 
 
 def _owner(container: "Container") -> tuple[str, str]:
@@ -183,8 +198,7 @@ class Project:
         Raises SlotTaken when a port or the subnet is taken, HostProblem when the engine refuses.
         """
         for container in self._require_slot():
-            if container.status == "paused":  # by a run that was killed; Compose stumbles over it
-                container.unpause()
+            _let_go_on(container)
         try:
             self._compose_up("--no-start", "--remove-orphans")
             with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -269,9 +283,21 @@ class Project:
         """
         if self._others(containers_in(self.engine, self.record.slot)):
             return
+        self._remove_helpers()
         extra = ["--volumes"] if volumes else []
         command = self.command("down", "--timeout", "5", *extra, once_replicated=True)
         run(command, env=_environment())
+
+    def _remove_helpers(self) -> None:
+        """Remove what faults have run beside the servers, and was cut short: a container that was
+        made and never started is there for good.
+        """
+        from docker.errors import APIError
+
+        beside: dict[str, Any] = {"label": f"{BESIDE}={self.name}"}
+        for container in self.engine.client.containers.list(all=True, sparse=True, filters=beside):
+            with suppress(APIError):  # it has ended meanwhile
+                container.remove(force=True)
 
     def follow_logs(self, arguments: Sequence[str]) -> int:
         """Let Compose print the logs; returns its exit code."""

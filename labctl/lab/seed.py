@@ -55,6 +55,7 @@ def read_seed(path: Path, settings: Settings) -> list[SeedEntry]:
         raise HostProblem(f"the seed {path} cannot be used: {error}") from error
 
 
+_POLICY_CLASS = "tnPolicyAccount"
 _REQUIRED = ("uid", "mail", "uidNumber")
 
 
@@ -63,6 +64,26 @@ def _entry(dn: str, values: Mapping[str, Sequence[str]]) -> SeedEntry:
     if missing:
         raise ValueError(f"{dn} lacks {', '.join(missing)}")
     return SeedEntry(values["uid"][0], dn, {name: tuple(given) for name, given in values.items()})
+
+
+def entry_of(person: Person, settings: Settings) -> SeedEntry:
+    """Return the entry of somebody who was added, and may send."""
+    uid, names = str(person.uid_number), settings.attributes
+    values = {
+        "objectClass": ("inetOrgPerson", "posixAccount", "inetLocalMailRecipient", _POLICY_CLASS),
+        "uid": (person.login,),
+        "cn": (person.login,),
+        "sn": (person.login,),
+        "mail": (person.address,),
+        "mailLocalAddress": person.aliases,
+        "uidNumber": (uid,),
+        "gidNumber": (uid,),
+        "homeDirectory": (f"/home/{person.login}",),
+        names.send_allowed: ("TRUE",),
+        names.status: ("active",),
+    }
+    dn = f"uid={person.login},ou=users,{settings.base_dn}"
+    return SeedEntry(person.login, dn, {name: given for name, given in values.items() if given})
 
 
 def people_of(seed: Iterable[SeedEntry], known: Mapping[str, Person]) -> dict[str, Person]:
@@ -91,7 +112,7 @@ def converge(
     *,
     reset: bool,
 ) -> Converged:
-    """Make the directory's people what the seed says.
+    """Make the directory's people what the seed says, and those who were added after it.
 
     An `up` leaves policy attributes and people it does not know as they are, since those may be
     somebody's work; a `reset` puts these back, too, and removes whoever is not in the seed.

@@ -187,7 +187,9 @@ def _many(where: Path, count: int) -> Path:
 def test_an_interrupted_backup_leaves_the_lab_running_and_no_file(
     lab: LiveLab, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """In the middle of copying, killed even: what stood still goes on."""
+    """In the middle of copying, killed even: what stood still goes on, and is told of after that,
+    as `heal` lets go on what might still stand.
+    """
     process = lab.start("backup", str(tmp_path / "lab.tgz"))
     poll(lambda: standing(lab) or process.poll(), what="the lab to stand still", seconds=30)
     process.send_signal(number)
@@ -196,7 +198,11 @@ def test_an_interrupted_backup_leaves_the_lab_running_and_no_file(
     poll(lambda: not standing(lab) or None, what="the lab to go on", seconds=20)
     kept = [path for path in tmp_path.iterdir() if path.name[0] != "."]  # killed as it wrote
     assert kept == ([] if process.returncode else [tmp_path / "lab.tgz"])
-    lab.run("status")
+    told = lab.ran("status")
+    assert told.code == 0
+    assert ("dovecot is broken (pause)" in told.err) == (process.returncode == -9)
+    lab.run("heal")
+    assert lab.ran("status").err == ""
 
 
 def test_an_interrupted_restore_leaves_nothing(lab: LiveLab, twin: LiveLab, tmp_path: Path) -> None:

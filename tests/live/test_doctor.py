@@ -170,6 +170,21 @@ def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
         )
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_server_that_the_others_do_not_reach_is_told(scratch: LiveLab, *, again: bool) -> None:
+    """Taken off the network, or put back on it by hand, without its name there: it answers its own
+    check, and nobody else.
+    """
+    network, name = f"{scratch.project}_lab", scratch.container("openldap")
+    docker_do("network", "disconnect", network, name)
+    if again:
+        docker_do("network", "connect", network, name)
+    row = only(scratch, "services", "fail")
+    assert row["seen"] == "openldap is not on the lab's network by its name"
+    assert scratch.ran("status").code == 3
+    mend(scratch, row)
+
+
 def test_what_a_killed_command_left_broken_is_told(scratch: LiveLab, state: Path) -> None:
     """With how, and the command that mends it."""
     notes = state / "labs" / scratch.name / "broken"
@@ -268,7 +283,7 @@ def test_nothing_is_asked_of_a_directory_that_hangs(scratch: LiveLab) -> None:
         row = only(scratch, "services", "fail")
     finally:
         docker_do("kill", "-s", "CONT", scratch.container("openldap"))
-    assert row["seen"] == "openldap is running, unhealthy"
+    assert row["seen"] == "openldap is running, stands still"
 
 
 def test_a_postfix_that_hangs_is_not_waited_for(scratch: LiveLab) -> None:
@@ -280,7 +295,7 @@ def test_a_postfix_that_hangs_is_not_waited_for(scratch: LiveLab) -> None:
         done = scratch.ran("queue")
     finally:
         containers.mend("postfix", 30)
-    assert row["seen"] == "postfix is running, unhealthy"
+    assert row["seen"] == "postfix is running, stands still"
     assert done.code == 3
     assert "Postfix does not tell about its queue" in done.err
 
@@ -425,6 +440,29 @@ def test_an_index_that_dovecot_mends_by_itself_is_told_once(scratch: LiveLab) ->
     row = only(scratch, "mailboxes", "warn")
     assert "bob: Dovecot mended it just now" in row["seen"]
     assert ill(scratch) == {}
+
+
+def test_mailboxes_that_are_missing_are_told_and_made(scratch: LiveLab) -> None:
+    """Of one person, or of all, as an `up` that was cut short leaves them."""
+    scratch.must("dovecot", "rm", "-r", "/home/bob")
+    row = only(scratch, "mailboxes", "fail")
+    assert row["seen"] == "bob: there is no Maildir"
+    scratch.must("dovecot", "bash", "-c", "rm -r /home/*")
+    row = only(scratch, "mailboxes", "fail")
+    assert row["seen"].startswith("alice: there is no Maildir (and ")
+    mend(scratch, row)
+
+
+def test_dovecot_is_not_asked_for_each_mailbox_while_it_has_nobody_to_ask(scratch: LiveLab) -> None:
+    """The first that it cannot tell about ends the look: each would take a quarter of a minute."""
+    name = scratch.container("openldap")
+    docker_do("kill", "-s", "STOP", name)
+    try:
+        done = scratch.inside("dovecot", "maildirs", "check")
+    finally:
+        docker_do("kill", "-s", "CONT", name)
+    assert done.code == 1
+    assert done.err.count("Dovecot cannot be told who") == 1
 
 
 def test_a_mailbox_of_nobody_is_told(lab: LiveLab) -> None:

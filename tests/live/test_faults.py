@@ -1,10 +1,16 @@
 """Whatever a scenario breaks is mended at its end, however that comes, or else by `labctl heal`."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import LiveLab, docker_do
+
+from labctl.lab.containers import LabContainers
+from labctl.lab.engine import Engine
+from labctl.lab.faults import by_hand
+from labctl.protocols.poll import poll
 
 OUTSIDE = ("openldap: cut", "postfix: full", "dovecot: full", "openldap: full")
 TO_BOB = ("send", "--from", "alice", "--to", "bob")
@@ -76,6 +82,44 @@ def test_what_brings_a_lab_back_mends_it_too(
     done = scratch.ran("scenario", "delivery")
     assert done.code == 0, done.out
     assert "broken" not in done.err
+
+
+@pytest.mark.parametrize("service", ["openldap", "postfix", "dovecot", "milter"])
+def test_a_server_that_stands_still_is_told_and_goes_on(scratch: LiveLab, service: str) -> None:
+    """Its first process stopped by a signal, by whomever, the others pass its own check: it is not
+    well for that, and `up` lets it go on.
+    """
+    docker_do("kill", "--signal=STOP", scratch.container(service))
+    told = {row["service"]: row["health"] for row in scratch.json("status", code=3)["services"]}
+    assert told[service] == "stands still"
+    assert f"{service} is running, stands still" in scratch.run("doctor", code=3)
+    scratch.run("up")
+    scratch.run("status")
+
+
+def test_a_server_that_ends_while_it_is_mended_is_started(scratch: LiveLab) -> None:
+    """As one does whose fault was interrupted: the engine goes on to end it."""
+    containers, name = LabContainers(Engine(), scratch.project), scratch.container("openldap")
+    docker_do("kill", "--signal=STOP", name)
+    with ThreadPoolExecutor(1) as pool:
+        mended = pool.submit(containers.mend, "openldap", 60)
+        poll(lambda: "ldapsearch" in docker_do("top", name), what="it to be asked", seconds=30)
+        docker_do("kill", name)
+        mended.result()
+    scratch.run("status")
+
+
+def test_what_a_fault_ran_beside_a_server_goes_with_the_lab(scratch: LiveLab) -> None:
+    """Cut short between its making and its start, a container would be there for good."""
+    containers = LabContainers(Engine(), scratch.project)
+    for kind in ("pause", "slow", "full"):
+        *_, command = by_hand(containers, "postfix", kind)
+        docker_do("create", *command[3:])
+    beside = ("ps", "-aq", "--filter", f"label=mail-policy-lab.beside={scratch.project}")
+    assert len(docker_do(*beside).split()) == 3
+    scratch.run("down")
+    assert docker_do(*beside) == ""
+    scratch.run("up")
 
 
 def test_what_is_gone_is_broken_no_more(scratch: LiveLab, tmp_path: Path) -> None:

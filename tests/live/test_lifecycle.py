@@ -81,6 +81,30 @@ def test_a_person_added_by_hand_works_at_once_and_leaves_nothing_when_removed(
     lab.run("user", "show", "grace", code=2)
 
 
+def test_an_addition_that_was_cut_short_is_taken_up(lab: LiveLab) -> None:
+    """Whoever is noted and has no entry, as a killed `user add` leaves him, is made whole by `up`,
+    added anew, or removed; and others are added meanwhile.
+    """
+    base = lab.json("endpoints")["base_dn"]
+
+    def cut_short() -> None:
+        lab.must("openldap", "ldapdelete", *AS_ADMIN[1:], f"uid=henry,ou=users,{base}")
+        lab.must("dovecot", "rm", "-r", "/home/henry")
+
+    lab.run("user", "add", "henry")
+    cut_short()
+    lab.run("user", "add", "iris")
+    assert "1 added" in lab.ran("up").err
+    assert "250 2.0.0 at EOM" in lab.run("send", "--from", "henry", "--to", "henry")
+    cut_short()
+    lab.run("user", "add", "henry")
+    assert "250 2.0.0 at EOM" in lab.run("send", "--from", "henry", "--to", "iris")
+    cut_short()
+    lab.run("user", "remove", "henry")
+    assert "0 added" in lab.ran("up").err
+    lab.run("user", "remove", "iris")
+
+
 def test_names_that_mean_something_else_are_no_people(lab: LiveLab) -> None:
     """Nobody is added by the name of a program; whom Postfix needs is not removed."""
     for name in PROGRAMS:

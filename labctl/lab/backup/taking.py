@@ -115,12 +115,15 @@ def _still(lab: "Lab") -> Iterator[None]:
     """Stop every process of Dovecot's, then of Postfix's, and let all go on at the end.
 
     In this order, so that what Dovecot has said to have, Postfix has heard, and keeps it no more.
-    Not with the engine's pause: it hangs for good if a health check begins at that moment.
+    Not with the engine's pause: it hangs for good if a health check begins at that moment. It is
+    noted as a fault, as a process that is killed in between lets nobody go on.
     """
-    api = lab.engine.client.api
+    api, broken = lab.engine.client.api, lab.containers.broken
     with ExitStack() as stack:
         for service in ("dovecot", "postfix"):
             name = lab.containers.container_name(service)
+            stack.callback(broken.forget, service, "pause")
+            broken.note(service, "pause")
             # The first process, who starts the others, can be stopped from outside alone.
             stack.callback(api.kill, name, "SIGCONT")
             api.kill(name, "SIGSTOP")

@@ -29,6 +29,7 @@ _CLASSES: Final = (
     "relay_domains",
 )
 _SIGN_IN: Final = ("postfix", "dovecot")  # who log it
+_OTHER: Final = "another password than is known here"
 _RECENT = timedelta(minutes=10)
 _LONG = timedelta(seconds=10)  # a lab tries again each second
 _REFUSED: Final = re.compile(
@@ -94,7 +95,7 @@ def _entry(lab: "Lab", login: str) -> str:
             entry = opened.person(login)
         except UsageError:
             return "there is no such entry"
-    what = "another password than is known here" if entry.all("userPassword") else "no password"
+    what = _OTHER if entry.all("userPassword") else "no password"
     return f"the entry {entry.dn} has {what}"
 
 
@@ -151,7 +152,7 @@ def refused(lab: "Lab") -> Finding:
     entry = _entry(lab, name.partition("@")[0])
     return warn(
         f"{name} was refused {count} times in the last ten minutes, last by {last.service}: "
-        f"{_words(last.text)}; {entry.replace('another', 'a')}",
+        f"{_words(last.text)}; {entry.replace(_OTHER, 'a password')}",
         f"{lab.files.command} logs --account {name}",
     )
 
@@ -182,13 +183,16 @@ def queue(lab: "Lab") -> Finding:
 
 
 def mailboxes(lab: "Lab") -> Finding:
-    """See Dovecot open every mailbox, and all of its messages in it."""
-    problems = lab.containers.execute("dovecot", ["maildirs", "check"]).splitlines()
+    """See Dovecot open every mailbox, and all of its messages in it; everybody known has one."""
+    logins = [who.login for who in lab.endpoints().accounts.values()]
+    problems = lab.containers.execute("dovecot", ["maildirs", "check", *logins]).splitlines()
     if not problems:
         return well("opened, every message seen")
     doctor = f"{lab.files.command} doctor"
     name, _, what = problems[0].partition("\t")
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if what.startswith("missing"):
+        return wrong(f"{name}: there is no Maildir{more}", f"{lab.files.command} up")
     if what.startswith("mended: "):
         return warn(f"{name}: Dovecot mended it just now: {what[8:]}{more}", doctor)
     return wrong(f"{name}: {what}{more}", f"{lab.files.command} mailbox reindex {name}")

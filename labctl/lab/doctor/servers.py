@@ -51,6 +51,10 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
     if paused:
         said = "; ".join(f"{name} is paused" for name in paused)
         return wrong(said, f"docker unpause {_containers(lab, paused)}")
+    cut = [row.service for row in states if row.health == "cut off"]
+    if cut:
+        said = "; ".join(f"{name} is not on the lab's network by its name" for name in cut)
+        return wrong(said, f"docker rm --force {_containers(lab, cut)} && {command} up")
     ill = [row for row in states if not row.well]
     if ill:
         said = "; ".join(f"{row.service} is {row.state}, {row.health}" for row in ill)
