@@ -212,7 +212,7 @@ class LabContainers:
         """Wait until the copies of the directory, but those that are broken on purpose, have all
         that it has now; says whether there are any.
 
-        Raises LabNotReady where one does not answer, DeadlinePassed where one stays behind.
+        Raises DeadlinePassed where one that answers stays behind.
         """
         well = [each for each in self.replicas if not self.broken.kinds(each)]
         if well:

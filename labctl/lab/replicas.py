@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from labctl.errors import LabNotReady
@@ -44,31 +45,32 @@ def newest(ask: Ask, service: str) -> float:
     return float(ask(service, ["newest-change"]))
 
 
-def has_all(ask: Ask, replica: str, since: float) -> bool | None:
-    """Say whether a copy has all that the provider had when its newest change was made `since`;
-    None as long as it has not. Raises as `newest` does.
-    """
-    return newest(ask, replica) >= since or None
-
-
 def is_whole(ask: Ask, replica: str, since: float) -> bool | None:
-    """Say as `has_all` does that a replica follows, and that it hides nothing from Postfix."""
-    whole = has_all(ask, replica, since)
-    if whole:
-        ask(replica, ["hide-policy", "is-off"])
-    return whole
+    """Say whether a copy has all that the provider had when its newest change was made `since`, and
+    hides nothing from Postfix; None as long as it has not. Raises LabNotReady as long as it hides.
+    """
+    if newest(ask, replica) < since:
+        return None
+    ask(replica, ["hide-policy", "is-off"])
+    return True
 
 
 def await_copies(ask: Ask, replicas: Sequence[str], seconds: float) -> None:
-    """Wait until the copies have all that the provider has now.
+    """Wait until the copies that answer have all that the provider has now; one that does not
+    answer gives nobody a stale answer either.
 
-    Raises LabNotReady where one of them does not answer, DeadlinePassed where one stays behind.
+    Raises LabNotReady where the provider does not answer, DeadlinePassed where a copy stays behind.
     """
+
+    def follows(replica: str) -> bool | None:
+        had = _if_known(ask, replica)
+        return had is None or had >= since or None
+
     since = newest(ask, PROVIDER)
     end = time.monotonic() + seconds
     for replica in replicas:
         poll(
-            lambda replica=replica: has_all(ask, replica, since),  # type: ignore[misc]
+            partial(follows, replica),
             what=f"{replica} to follow",
             seconds=max(end - time.monotonic(), 0.0),
             pause=_PAUSE,

@@ -13,14 +13,18 @@ _ABSENT = "absent"
 
 
 class PolicyDirectory:
-    """The directory of a stack, as far as the policy goes; each call binds anew.
+    """The directory of a stack, as far as the policy goes; each call binds anew. A change counts
+    when it returns, also where the directory has replicas.
 
     All of them raise UsageError for somebody whom the directory does not have, or where the
     endpoints name no policy-admin, and LabNotReady when the directory does not answer.
     """
 
-    def __init__(self, endpoints: "Callable[[], Endpoints]") -> None:
+    def __init__(
+        self, endpoints: "Callable[[], Endpoints]", follow: Callable[[], object] = lambda: None
+    ) -> None:
         self._endpoints = endpoints
+        self._follow = follow
         self._before: dict[str, Policy] = {}
 
     def policy(self, name: str) -> "Policy":
@@ -100,6 +104,7 @@ class PolicyDirectory:
     def _set(self, name: str, change: "PolicyChange") -> None:
         with self._open() as directory:
             directory.set_policy(directory.person(name).dn, change)
+        self._follow()
 
     def _open(self) -> "Directory":
         from labctl.protocols.directory import Directory

@@ -37,7 +37,7 @@ class MailStack:
     def __init__(self, endpoints: "Endpoints | None", *, wait_seconds: float = 10.0) -> None:
         self._endpoints = endpoints
         self.wait_seconds = wait_seconds
-        self.directory = PolicyDirectory(lambda: self.endpoints)
+        self.directory = PolicyDirectory(lambda: self.endpoints, self._follow)
 
     @property
     def endpoints(self) -> "Endpoints":
@@ -183,6 +183,11 @@ class MailStack:
         events: list[Event] = []
         run(loaded, self._session(events.append))
         return Played(tuple(events))
+
+    def _follow(self) -> None:
+        """Wait until the replicas of the directory have what it has, where there are any."""
+        if self.containers is not None:
+            self.containers.await_replicas(self.wait_seconds)
 
     def _session(self, emit: "Emit") -> "Session":
         from labctl.scenario.session import Session, new_run_id
