@@ -20,7 +20,10 @@ An interrupt (Ctrl-C) ends with 130. Messages say what happened, why, and what t
 `LabctlError(what, hint)` prints as two lines.
 """
 
+import re
 from enum import IntEnum
+
+_COMMAND = re.compile(r"`labctl (?!-n )")
 
 
 class Exit(IntEnum):
@@ -51,6 +54,11 @@ class LabctlError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.hint}" if self.hint else self.what
+
+    def for_lab(self, name: str) -> None:
+        """Let the commands that the hint names be for this lab."""
+        if name != "default":
+            self.hint = _COMMAND.sub(f"`labctl -n {name} ", self.hint)
 
 
 class ExpectationFailed(LabctlError):

@@ -49,6 +49,14 @@ COMMANDS: Mapping[str, str] = {
 }
 
 _MENDING = ("heal", "up", "down")  # they need not be told
+# Of a terminal that was closed, and of a pipe, which a shell tells so of other tools.
+_SILENT = {errno.EIO: int(Exit.INTERRUPTED), errno.EPIPE: 128 + signal.SIGPIPE}
+
+
+class _NobodyReads(Exception):
+    """The pipe is closed that stdout goes to; click would make 1 of a BrokenPipeError."""
+
+    errno = errno.EPIPE
 
 
 class _LateGroup(click.Group):
@@ -56,6 +64,16 @@ class _LateGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it says of its lab, it says by name."""
+        try:
+            return super().invoke(ctx)
+        except LabctlError as error:
+            error.for_lab(ctx.params["name"])
+            raise
+        except BrokenPipeError as error:
+            raise _NobodyReads from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         module = COMMANDS.get(cmd_name)
@@ -98,6 +116,7 @@ def run(arguments: list[str] | None = None) -> int:
             auto_envvar_prefix="LABCTL",
             default_map=_defaults(),
         )
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return int(Exit.USAGE)
@@ -107,11 +126,11 @@ def run(arguments: list[str] | None = None) -> int:
     except LabctlError as error:
         _tell(error)
         return int(error.exit_code)
-    except OSError as error:  # click itself exits with 1 where a pipe is closed
-        if error.errno != errno.EIO:  # of a terminal that was closed
+    except (_NobodyReads, OSError) as error:
+        if error.errno not in _SILENT:
             raise
         _say_no_more()
-        return int(Exit.INTERRUPTED)
+        return _SILENT[error.errno]
     return int(result or Exit.OK)
 
 

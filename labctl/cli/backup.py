@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Write it in place of a FILE that is there.")
 @pass_app
-def backup(app: App, *, file: Path) -> None:
+def backup(app: App, *, file: Path, force: bool) -> None:
     """Write the lab to FILE: directory, mailboxes, queue, passwords, CA and settings.
 
     Postfix and Dovecot stand still meanwhile, their sessions with them, and go on at the end, also
@@ -26,6 +27,8 @@ def backup(app: App, *, file: Path) -> None:
 
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written", "Name a file in a directory that is there.")
+    if file.exists() and not force:
+        raise UsageError(f"{file} is there already", "Choose another name, or say --force.")
     with Progress() as progress:
         statement, digest = take(app.lab, file.absolute(), progress)
     click.echo(f"{digest}  {file}")

@@ -52,7 +52,10 @@ def _everybody(directory: "Directory") -> "Iterator[tuple[str, Entry]]":
             yield entry.first("uid") or "", entry
     else:
         for name in directory.endpoints.accounts:
-            yield name, directory.person(name)
+            try:
+                yield name, directory.person(name)
+            except UsageError as error:  # the others are there all the same
+                click.echo(f"labctl: {error.what}", err=True)
 
 
 def _row(directory: "Directory", name: str, entry: "Entry") -> dict[str, Any]:

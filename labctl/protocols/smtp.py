@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from labctl.endpoints import Endpoint, Secret
-from labctl.errors import LabNotReady
+from labctl.errors import DeadlinePassed, LabNotReady
 from labctl.events import Emit
 from labctl.protocols.ending import hung_up
 from labctl.protocols.tap import Tap
@@ -291,18 +291,20 @@ class SmtpConnection:
         """Say whether, once this is written too, what follows may be content of a message."""
         return _CONTENT.search(self._shown + shown) is not None
 
-    def reply(self) -> Reply | None:
+    def reply(self, seconds: float = TIMEOUT) -> Reply | None:
         """Read the next reply; None if the server has closed the connection.
 
-        Raises LabNotReady when the server says nothing.
+        Raises DeadlinePassed when the server says nothing for so many seconds.
         """
         if self._client.sock is None:
             return None
+        self._client.sock.settimeout(seconds)
         try:
             code, text = self._client.getreply()
         except smtplib.SMTPException as error:
             if isinstance(error.__context__, TimeoutError):
-                raise self._lost(Stage.EOM, error) from error
+                self.close()
+                raise DeadlinePassed(f"the server says nothing for {seconds:g} s") from error
             self._client.tap.note("closed by the server")
             self.close()
             return None

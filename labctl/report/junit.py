@@ -89,14 +89,23 @@ def _of_case(scenario: str, case: Case) -> Element:
     body = "\n".join(f"{_name(step)}\n{_body(step)}" for step in case.steps) if red else ""
     name = visible(f"{case.started.number:03} {case.started.name}")
     made = _case(scenario, name, case.seconds, case.outcome, visible(case.reason), body)
-    if case.ended and case.ended.note:
-        SubElement(made, "system-out").text = visible(case.note)
-    return made
+    seen = [visible(case.note)] if case.ended and case.ended.note else []
+    return _saying(made, [*seen, *(text for step in case.steps for text in _notes(step))])
 
 
 def _of_step(scenario: str, step: Step) -> Element:
     told = (_headline(step), _body(step)) if step.outcome in _RESULTS else ()
-    return _case(scenario, _name(step), step.seconds, step.outcome, *told)
+    return _saying(_case(scenario, _name(step), step.seconds, step.outcome, *told), _notes(step))
+
+
+def _notes(step: Step) -> list[str]:
+    return ["\n".join(lines(note.text)) for note in step.notes]
+
+
+def _saying(case: Element, texts: Sequence[str]) -> Element:
+    if texts:
+        SubElement(case, "system-out").text = "\n".join(texts)
+    return case
 
 
 def _case(  # noqa: PLR0917  a case has that many parts

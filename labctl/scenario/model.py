@@ -154,6 +154,14 @@ class Step(Strict):
         """Tell what it will do and expect on a stack, as exactly as that is known before."""
         return iter(())
 
+    def breaks(self) -> str | None:
+        """Return the server that it takes away: later steps are about that, up to what mends it."""
+        return None
+
+    def mends(self) -> str | None:
+        """Return the server that it brings back."""
+        return None
+
     def reads(self) -> bool:
         """Say whether it only looks, so that it can be performed although nothing else is."""
         return False

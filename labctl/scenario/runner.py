@@ -153,6 +153,7 @@ class _Play:
     conductor: Conductor
     behind: int = 0
     broken: set[int] = field(default_factory=set)
+    left_out: set[int] = field(default_factory=set)  # the numbers of steps that were skipped
     prepared: bool = False
 
     def to_the_end(self) -> None:
@@ -177,7 +178,18 @@ class _Play:
 
     @property
     def _hindered(self) -> str:
-        return self.unmet or (_BROKEN if self.broken else "")
+        return self.unmet or (_BROKEN if self.broken else self._without_its_fault)
+
+    @property
+    def _without_its_fault(self) -> str:
+        """Why the next step would be about a server that was to be taken away, and was not."""
+        away: dict[str, int] = {}
+        for number, step in enumerate(self.steps[: self.behind + 1], 1):
+            if mended := step.mends():
+                away.pop(mended, None)
+            elif number in self.left_out and (service := step.breaks()):
+                away[service] = number
+        return f"step {min(away.values())} took no server away" if away else ""
 
     def _make(self, move: Move) -> None:
         match move:
@@ -193,6 +205,7 @@ class _Play:
 
     def _step(self) -> None:
         if self._hindered:
+            self.left_out.add(self.behind + 1)
             self._told((Verdict.SKIPPED, self._hindered, Exit.OK), self._begin())
             return
         begun = self._begin()
@@ -200,9 +213,12 @@ class _Play:
         self.prepared = True
         if result[2] != Exit.OK:
             self.broken.add(self.behind + 1)
+        if result[0] is Verdict.SKIPPED:
+            self.left_out.add(self.behind + 1)
         self._told(result, begun)
 
     def _skip(self, reason: str) -> None:
+        self.left_out.add(self.behind + 1)
         self._told((Verdict.SKIPPED, reason, Exit.OK), self._begin())
         self.tally.skipped = self.tally.skipped or reason
 
@@ -212,6 +228,7 @@ class _Play:
             _take_back(self.steps, self.session, self.tally, self.behind)
             self.session.go_back_before(self.behind)
         self.broken.discard(self.behind)
+        self.left_out.discard(self.behind)
         self.behind -= 1
         self.session.messages.pop(self._current.names() or "", None)
 
@@ -253,6 +270,7 @@ def _perform(steps: Sequence[Step], step: Step, session: Session, *, prepared: b
     except NoSuchService as lack:
         return Verdict.SKIPPED, lack.what, Exit.OK
     except LabctlError as error:
+        error.for_lab(session.endpoints.lab if session.containers else "default")
         session.emit(clue(step, session, error))
         failed = isinstance(error, ExpectationFailed)
         return Verdict.FAILED if failed else Verdict.ERROR, str(error), error.exit_code

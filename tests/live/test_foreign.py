@@ -392,6 +392,16 @@ def test_people_are_listed_and_changed_by_hand(untouched: Elsewhere) -> None:
     untouched.labctl.run("user", "enable", "alice", *file, "--yes")
 
 
+def test_somebody_who_is_not_there_does_not_hide_the_others(untouched: Elsewhere) -> None:
+    """An account of the file that the directory does not have is told, and the rest is listed."""
+    ghost = '[accounts.ghost]\npassword_env = "ALICE_PASSWORD"\n'
+    file = untouched.describe("ghost.toml", extra=ghost)
+    done = untouched.labctl.ran("user", "list", "-o", "json", "--endpoints", str(file))
+    assert done.code == 0, done.err
+    assert {"alice", "dave"} <= {row["name"] for row in json.loads(done.out)["users"]}
+    assert "the directory has no account 'ghost'" in done.err
+
+
 def test_mail_is_sent_and_read_by_hand(untouched: Elsewhere) -> None:
     """`send` signs in with the full address, over STARTTLS; `inbox` shows the message."""
     file = ("--endpoints", str(untouched.describe()))

@@ -12,6 +12,7 @@ from test_evidence_bundle import MEMBERS, WHOLE, adding
 from test_report_sample import MIXED, rendered, stored
 
 from labctl.cli import COMMANDS
+from labctl.errors import UsageError
 from labctl.report.views import ENDINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,49 @@ def labctl(*arguments: str, state: Path, **env: str) -> subprocess.CompletedProc
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "junit", "html"])
+def test_nobody_who_reads_on_is_no_error_to_speak_of(tmp_path: Path, form: str) -> None:
+    """`labctl report … | head`: silent, and ended as by SIGPIPE, as other tools are."""
+    run = tmp_path / "runs" / "r1" / "transcript.jsonl"
+    run.parent.mkdir(parents=True)
+    stored(run, MIXED)
+    read, write = os.pipe()
+    os.close(read)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_", "LABCTL_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "labctl", "report", "r1", "-o", form],
+        env={**kept, "LAB_STATE_DIR": str(tmp_path)},
+        cwd=ROOT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_backup_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
+    """What is there stays, unless --force says otherwise; then only the lab is wanting."""
+    file = tmp_path / "x.tgz"
+    file.write_text("mine")
+    done = labctl("backup", str(file), state=tmp_path)
+    assert (done.returncode, file.read_text()) == (2, "mine")
+    assert "--force" in done.stderr
+    assert labctl("backup", str(file), "--force", state=tmp_path).returncode == 3
+    assert file.read_text() == "mine"
+
+
+def test_a_hint_names_the_lab_that_it_is_about(tmp_path: Path) -> None:
+    """What is to be typed next is for the lab of -n, once."""
+    done = labctl("-n", "blue", "user", "show", "--password", "alice", state=tmp_path)
+    assert done.stderr.count("-n blue") == 1, done.stderr
+    error = UsageError("no", "See `labctl user list`, or `labctl -n red up`.")
+    error.for_lab("blue")
+    assert error.hint == "See `labctl -n blue user list`, or `labctl -n red up`."
+    error.for_lab("default")
+    assert error.hint == "See `labctl -n blue user list`, or `labctl -n red up`."
 
 
 def test_every_command_is_in_the_help(tmp_path: Path) -> None:

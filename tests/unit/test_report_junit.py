@@ -17,7 +17,7 @@ from test_report_sample import (
     step,
 )
 
-from labctl.events import Check, RunEnded, Verdict
+from labctl.events import Check, Note, RunEnded, Verdict
 
 NOTHING = RunEnded(Verdict.ERROR, "nothing was checked", 1, 0, 0, 0, 0, 0.1, 1)
 BY_SIGNAL = RunEnded(Verdict.ERROR, "interrupted", 1, 0, 0, 0, 1, 0.1, 130)
@@ -43,6 +43,13 @@ def test_a_run_is_a_suite_and_a_step_a_case() -> None:
     first = cases(xml)["01 send alice to bob, Quarterly report"]
     assert (first.attrib["classname"], first.attrib["time"]) == ("alice-leaves", "0.141")
     assert "02 undo disable alice" in cases(xml)
+
+
+def test_what_a_speaker_says_is_in_its_case() -> None:
+    """A note is the output of its step, and of the case that it stands in."""
+    told = [STARTED, *step(1, "note", [Note("Look at *this*.\x1b[2J")]), *PASSED[1:]]
+    [element] = [case for name, case in cases(rendered("junit", told)).items() if "note" in name]
+    assert element.findtext("system-out") == r"Look at *this*.\x1b[2J"
 
 
 def test_verdicts_become_failure_error_and_skipped() -> None:

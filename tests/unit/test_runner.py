@@ -38,6 +38,7 @@ from labctl.scenario.names import account_of, address_of
 from labctl.scenario.runner import run
 from labctl.scenario.session import Session, Skipped, Undo
 from labctl.scenario.steps import TABLE
+from labctl.scenario.steps.fault import Fault, Heal
 from labctl.scenario.steps.send import Send
 
 ALICE = Account("alice", "alice", "alice@x.org", Secret("p"), ("alice.n@x.org", "reports@x.org"))
@@ -231,6 +232,21 @@ def test_an_undo_that_fails_in_a_way_of_its_own_keeps_none_of_the_others() -> No
     assert undone == ["a"]
     assert ended.verdict is Verdict.ERROR
     assert ended.exit_code == 1
+
+
+def test_what_is_about_a_fault_that_could_not_be_made_is_skipped() -> None:
+    """Up to its `heal`, or else to the end, and not failed for a server that was never away."""
+    slow, other = Fault(service="openldap", kind="slow"), Heal(service="dovecot")
+    good, bad = Doing(action=passing), Doing(action=failing)
+    steps = (good, slow, bad, other, bad, Heal(service="openldap"), good, slow, bad)
+    _, events = told(replace(story(), steps=steps))
+    ended = [(each.verdict, each.reason) for each in events if isinstance(each, StepEnded)]
+    away = "step 2 took no server away"
+    assert ended[2:5] == [(Verdict.SKIPPED, away)] * 3
+    assert ended[5] == (Verdict.SKIPPED, "needs the lab's own containers")  # asked, as ever
+    assert ended[6][0] is Verdict.PASSED
+    assert ended[8] == (Verdict.SKIPPED, "step 8 took no server away")
+    assert events[-1].verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "EIO"), ValueError("closed file")])

@@ -161,6 +161,15 @@ def test_a_sign_in_that_is_refused_fails() -> None:
         speak(server, [["-> NOOP"]], account="dave")
 
 
+def test_a_reply_that_does_not_come_fails_when_its_time_is_over() -> None:
+    """`within` says how long it is waited for, and it is an expectation that was not met."""
+    with (
+        playing([*HELLO, "C: NOOP", "C: .*"]) as server,
+        pytest.raises(ExpectationFailed, match=r"the reply to NOOP: .* seen nothing within 50ms"),
+    ):
+        speak(server, [["-> NOOP", "<- 250"]], within="50ms")
+
+
 @pytest.mark.parametrize("before", [["-> DATA"], ["-> da\\c", "-> tA"], ["-> x\\nBDAT 9"]])
 @pytest.mark.parametrize("heard", [[], ["<- 250"]])
 def test_no_password_is_said_where_it_could_be_in_a_message(

@@ -74,6 +74,10 @@ class Fault(Step):
         """Return the server."""
         return (self.service,)
 
+    def breaks(self) -> str | None:
+        """Return the server."""
+        return self.service
+
     def summary(self) -> str:
         """Say what happens to which server, and for how long."""
         lasting = f" for {shown(self.lasts)}" if self.lasts else ""
@@ -112,6 +116,10 @@ class Heal(Step):
     def logs(self) -> Iterable[str]:
         """Return the server."""
         return (self.service,)
+
+    def mends(self) -> str | None:
+        """Return the server."""
+        return self.service
 
     def summary(self) -> str:
         """Say which server comes back."""

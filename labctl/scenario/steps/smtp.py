@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, StrictBool
 
 from labctl.endpoints import Endpoints
-from labctl.errors import UsageError
-from labctl.protocols.smtp import SmtpConnection
+from labctl.errors import DeadlinePassed, UsageError
+from labctl.protocols.smtp import TIMEOUT, SmtpConnection
+from labctl.scenario.durations import Duration, shown
 from labctl.scenario.model import Name, Planned, Step, Touch
 from labctl.scenario.session import Session
 from labctl.scenario.steps.send import SERVICES, Via
@@ -58,6 +59,7 @@ class Smtp(Step):
     session: Name | None = Field(
         None, description="an SMTP session that stays open; a later step of that name goes on"
     )
+    within: Duration = Field(TIMEOUT, description="until when each reply must have come")
     dialogue: tuple[Said, ...] = Field((), description="the lines, in order")
 
     def accounts(self) -> Iterable[str]:
@@ -136,7 +138,17 @@ class Smtp(Step):
                 connection.begin_tls(session.tls)
             else:
                 for expected in texts:
-                    _hear(session, connection, expected, f"the reply to {last}")
+                    self._hear(session, connection, expected, f"the reply to {last}")
+
+    def _hear(self, session: Session, connection: SmtpConnection, expected: str, what: str) -> None:
+        try:
+            reply = connection.reply(self.within)
+        except DeadlinePassed:
+            seen = f"nothing within {shown(self.within)}"
+            session.check(what, expected=expected, seen=seen, ok=False)
+            return
+        seen = CLOSED if reply is None else shorten(str(reply), _SHOWN, placeholder=" …")
+        session.check(what, expected=expected, seen=seen, ok=heard(expected, reply))
 
 
 def _said(connection: SmtpConnection, texts: Iterable[str], words: Words) -> Spoken:
@@ -150,9 +162,3 @@ def _said(connection: SmtpConnection, texts: Iterable[str], words: Words) -> Spo
             )
         said += spoken(text, words)
     return said
-
-
-def _hear(session: Session, connection: SmtpConnection, expected: str, what: str) -> None:
-    reply = connection.reply()
-    seen = CLOSED if reply is None else shorten(str(reply), _SHOWN, placeholder=" …")
-    session.check(what, expected=expected, seen=seen, ok=heard(expected, reply))
