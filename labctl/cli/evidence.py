@@ -28,12 +28,14 @@ def verify(app: App, *, file: Path, output: str) -> int:  # noqa: ARG001 - every
 
     Nothing is unpacked. Exits with 1 if it is not whole, with 2 if it is no evidence bundle.
     """
-    from labctl.evidence.verify import examine
+    from labctl.evidence.verify import LARGEST, examine
     from labctl.report.wording import visible
 
     if file.exists() and not file.is_file():
         raise UsageError(f"{file} is no file")
     try:
+        if file.stat().st_size > LARGEST:
+            raise UsageError(f"{file} is larger than any evidence bundle: {LARGEST:,} bytes")
         data = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error

@@ -252,7 +252,8 @@ def add(app: App, *, name: str, aliases: tuple[str, ...]) -> None:
     from labctl.lab.membership import add_person
 
     person = add_person(app.lab, name, aliases)
-    click.echo(f"{name} is added as {person.address}; `labctl user show {name} --password`.")
+    command = f"{app.lab.files.command} user show {name} --password"
+    click.echo(f"{name} is added as {person.address}; `{command}`.")
 
 
 @user.command()

@@ -14,7 +14,7 @@ from typing import Final
 from labctl.errors import UsageError
 from labctl.evidence.bundle import BLOCK, MAGIC, MANIFEST, PREFIX, archive, digest, gzip_header
 
-_LARGEST: Final = 1 << 28  # bytes unpacked; far more than any run leaves
+LARGEST: Final = 1 << 28  # bytes unpacked; far more than any run leaves
 _ROW = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _AS_LISTED: Final = "as listed"
 _HINT: Final = "`labctl scenario NAME --evidence FILE.tgz` writes one."
@@ -69,14 +69,14 @@ def _unpacked(data: bytes, problems: list[str]) -> bytes:
     tar, place = bytearray(), 0
     try:
         # Piece by piece, so that what comes before a damage is still looked at.
-        while place < len(data) and not unpacker.eof and len(tar) <= _LARGEST:
+        while place < len(data) and not unpacker.eof and len(tar) <= LARGEST:
             tar += unpacker.decompress(data[place : place + BLOCK])
             place += BLOCK
     except zlib.error as error:
         problems.append(f"it is damaged: {error}")
         return bytes(tar)
-    if len(tar) > _LARGEST:
-        problems.append(f"it unpacks to more than {_LARGEST:,} bytes")
+    if len(tar) > LARGEST:
+        problems.append(f"it unpacks to more than {LARGEST:,} bytes")
     elif not unpacker.eof:
         problems.append("it is cut off: the end of the archive is missing")
     elif behind := len(unpacker.unused_data) + len(data[place:]):

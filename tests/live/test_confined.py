@@ -11,6 +11,8 @@ from contextlib import suppress
 import pytest
 from conftest import ROOT, LiveLab
 
+from labctl.protocols.poll import poll
+
 DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\w+) \| ([\d:, *.]+) \| ([\w, ]+) \|$", DESIGN, re.MULTILINE)
 LISTENERS = {service: set(listed.split(", ")) for service, listed, _ in ROWS}
@@ -184,3 +186,34 @@ def test_a_name_is_never_interpreted(lab: LiveLab, name: str) -> None:
         assert done.code == 2, done
         assert "Traceback" not in done.err
     assert lab.json("user", "list") == before
+
+
+def test_an_address_is_taken_by_the_letter(lab: LiveLab) -> None:
+    """An asterisk, a dollar or a backquote in somebody's own address is that character: to the maps
+    of Postfix, to its shell, and in the directory's filters.
+    """
+    domain = lab.json("endpoints")["domain"]
+    odd = [f"{local}@{domain}" for local in ("*", "`id`", "${mail}", "b&o|b")]
+    lab.run("user", "add", "zed", *(word for each in odd for word in ("--alias", each)))
+    try:
+        for number, address in enumerate(odd):
+            subject = f"By the letter {number}"
+            sent = lab.run("send", "--from", "alice", "--to", address, "--subject", subject)
+            assert "250 2.0.0 at EOM" in sent
+            assert "250" in lab.run(
+                "send", "--from", "zed", "--to", "bob", "--header-from", address
+            )
+        found = poll(lambda: _letters(lab, len(odd)), what="the messages", seconds=20)
+        assert found == [f"By the letter {number}" for number in range(len(odd))]
+        for other in (f"bo*@{domain}", f"*b@{domain}", f"**@{domain}"):
+            assert "550 5.1.1 at RCPT" in lab.run("send", "--from", "alice", "--to", other, code=1)
+        spoofed = ("send", "--from", "zed", "--to", "alice", "--envelope-from", f"bo*@{domain}")
+        assert "553 5.7.1 at RCPT" in lab.run(*spoofed, code=1)
+    finally:
+        lab.run("user", "remove", "zed")
+
+
+def _letters(lab: LiveLab, number: int) -> list[str] | None:
+    """Return the subjects in Zed's mailbox, in order, as soon as there are so many."""
+    subjects = [mail["subject"] for mail in lab.json("inbox", "zed")["messages"]]
+    return sorted(subjects) if len(subjects) == number else None

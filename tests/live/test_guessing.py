@@ -26,7 +26,7 @@ def test_wrong_passwords_make_imap_slower_unless_that_is_off(
 ) -> None:
     """LAB_AUTH_PENALTY: four seconds more after one failure, by default; submission has no part."""
     file = tmp_path / "guess.yaml"
-    wrong = "account: alice, password: wrong, expect: refused"
+    wrong = "account: alice, guessed: true, expect: refused"
     file.write_text(
         f"{HEAD}  - authenticate: {{{wrong}, with: [submission, imap]}}\n"
         "  - authenticate: {account: bob, with: [submission]}\n"

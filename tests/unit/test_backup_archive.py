@@ -226,6 +226,12 @@ def test_a_link_or_a_device_is_refused(
     assert "should be" in refused(archive(parts, kind), tmp_path)
 
 
+def test_zeros_without_end_are_not_read(members: dict[str, bytes], tmp_path: Path) -> None:
+    """What fills up a tar's last record is bounded: a few kilobytes may unpack to gigabytes."""
+    endless = b"".join(gzip.compress(bytes(1 << 20)) for _ in range(3))
+    assert "something follows its last file" in refused(made(members) + endless, tmp_path)
+
+
 def test_a_size_that_is_not_there_takes_no_room(members: dict[str, bytes], tmp_path: Path) -> None:
     """A bomb: what it says is more than the disk has, or than may be read into memory."""
     told = statement(members)

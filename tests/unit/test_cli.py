@@ -64,6 +64,16 @@ def test_a_backup_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+def test_what_is_larger_than_any_bundle_is_not_read(tmp_path: Path) -> None:
+    """A file of gigabytes is refused by its size."""
+    file = tmp_path / "x.tgz"
+    file.touch()
+    os.truncate(file, 1 << 34)
+    done = labctl("evidence", "verify", str(file), state=tmp_path)
+    assert done.returncode == 2
+    assert "larger than any evidence bundle" in done.stderr
+
+
 def test_a_hint_names_the_lab_that_it_is_about(tmp_path: Path) -> None:
     """What is to be typed next is for the lab of -n, once."""
     done = labctl("-n", "blue", "user", "show", "--password", "alice", state=tmp_path)

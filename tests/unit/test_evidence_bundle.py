@@ -243,7 +243,7 @@ def test_what_is_no_bundle_is_told_from_one_that_is_not_whole(data: bytes) -> No
 
 def test_what_unpacks_without_end_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes that hold gigabytes are given up early."""
-    monkeypatch.setattr("labctl.evidence.verify._LARGEST", 1 << 20)
+    monkeypatch.setattr("labctl.evidence.verify.LARGEST", 1 << 20)
     bomb = {**MEMBERS, "zeros": bytes(1 << 24)}
     found = examine(b"".join(pack("r1", bomb, AT)))
     assert any("unpacks to more than" in problem for problem in found.problems)

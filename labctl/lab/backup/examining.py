@@ -101,9 +101,10 @@ def _unpack(packed: gzip.GzipFile, work: Path) -> Statement:
         )
     for name in MEMBERS:
         _unpack_member(packed, name, statement.members[name], work / name)
-    while piece := packed.read(_PIECE):
-        if piece.strip(b"\0"):
-            raise Unfit("something follows its last file")
+    # Zeros fill up the last record of a tar, and no more: packed, they may be without end.
+    rest = packed.read(tarfile.RECORDSIZE + 1)
+    if len(rest) > tarfile.RECORDSIZE or rest.strip(b"\0"):
+        raise Unfit("something follows its last file")
     return statement
 
 

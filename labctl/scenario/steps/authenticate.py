@@ -2,21 +2,27 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from secrets import token_hex
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from labctl.endpoints import Account, Endpoints, Secret
 from labctl.errors import SignInRefused
 from labctl.scenario.durations import Duration, shown
 from labctl.scenario.model import Name, Planned, Step
 from labctl.scenario.session import Session, Skipped
+from labctl.scenario.shapes import at_most_one, has
 
 Service = Literal["submission", "submissions", "imap", "imaps"]
 
 
 class Authenticate(Step):
     """Sign in to services, on a connection of its own each, and check whether it is accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra=at_most_one(has("password", type="string"), has("guessed", const=True))
+    )
 
     verb: ClassVar[str] = "authenticate"
 
@@ -25,10 +31,20 @@ class Authenticate(Step):
         ("submission", "imap"), alias="with", min_length=1, description="the services"
     )
     password: str | None = Field(None, description="another password than the account's own")
+    guessed: StrictBool = Field(
+        default=False,
+        description="with a wrong password, another one each time: servers count those",
+    )
     expect: Literal["accepted", "refused"] = Field("accepted", description="how all of them answer")
     at_least: Duration | None = Field(
         None, description="how long each answer takes at least: what guessing costs"
     )
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "Authenticate":
+        if self.guessed and self.password is not None:
+            raise ValueError("a password is given or guessed")
+        return self
 
     def accounts(self) -> Iterable[str]:
         """Return who signs in."""
@@ -40,12 +56,16 @@ class Authenticate(Step):
 
     def summary(self) -> str:
         """Say who signs in where."""
-        return f"{self.account} signs in to {', '.join(self.services)}"
+        how = " with a guessed password" if self.guessed else ""
+        return f"{self.account} signs in to {', '.join(self.services)}{how}"
 
     def plan(self, endpoints: Endpoints) -> Iterator[Planned]:
         """Tell what is sent and expected."""
         login = endpoints.accounts[self.account].login
-        yield "signs in", f"as {login}{' with a wrong password' if self.password else ''}"
+        yield (
+            "signs in",
+            f"as {login}{' with a wrong password' if self.password or self.guessed else ''}",
+        )
         slow = f", after {shown(self.at_least)} at least" if self.at_least else ""
         yield "expects", f"{self.expect}{slow}"
 
@@ -56,9 +76,9 @@ class Authenticate(Step):
     def perform(self, session: Session) -> None:
         """Sign in to each service that there is, on a connection of its own."""
         account = session.account(self.account)
-        password = account.password if self.password is None else Secret(self.password)
+        known = self.password is None and not self.guessed
         for service in self._present(session):
-            known = self.password is None
+            password = account.password if known else Secret(self.password or _new_guess())
             session.show_command(session.by_hand.sign_in(service, account, known=known))
             sign_in = _imap if service.startswith("imap") else _smtp
             accepted, said, seconds = sign_in(session, service, account, password)
@@ -86,6 +106,11 @@ class Authenticate(Step):
         if lacking:
             session.remarks.append(f"the stack has no {lacking}")
         return present
+
+
+def _new_guess() -> str:
+    """Return a password that nobody has, nor had: of the same one twice a server may count one."""
+    return f"guessed-{token_hex(8)}"
 
 
 _Answer = tuple[bool, str, float]
