@@ -147,6 +147,7 @@ class Lab:
 
     def reset(self, progress: Progress) -> Came:
         """Put directory and mailboxes back to the seed, with everything running on."""
+        self.files.require()
         with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
             self._heal()
             tasks = [
@@ -186,6 +187,7 @@ class Lab:
 
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""
+        self.files.require()
         with self.files.locked("labctl down"):
             self.project.down(volumes=volumes)
             forget_left(self.files.broken)

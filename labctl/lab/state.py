@@ -94,7 +94,7 @@ class LabFiles:
         if not self._record.is_file():
             return None
         try:
-            return LabRecord(**json.loads(self._record.read_text(encoding="utf-8")))
+            return _record_of(json.loads(self._record.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise HostProblem(
                 f"{self._record} cannot be read: {error}",
@@ -152,6 +152,14 @@ class LabFiles:
             file.write(f"{doing} (process {os.getpid()})\n")
             file.flush()
             yield
+
+
+def _record_of(data: Any) -> LabRecord:
+    """Return a record that can be one; raises ValueError or TypeError."""
+    found = LabRecord(**data)
+    if found.slot not in range(MAX_SLOT + 1) or found.policy not in {"hardened", "baseline"}:
+        raise ValueError(f"there is no slot {found.slot!r} with the policy {found.policy!r}")
+    return found
 
 
 def _try_lock(file: Any) -> bool | None:

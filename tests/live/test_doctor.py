@@ -308,6 +308,24 @@ def test_a_policy_that_postfix_does_not_see_is_told(scratch: LiveLab) -> None:
     mend(scratch, row)
 
 
+LISTS = "smtpd_{client,sender,data,end_of_data}_restrictions=permit_sasl_authenticated"
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (LISTS, "dave may not send, and Postfix answers 250"),
+        ("relay_relay_restrictions=permit", "port 25 relays for anybody: 250"),
+    ],
+)
+def test_a_postfix_that_lets_through_is_told(scratch: LiveLab, change: str, seen: str) -> None:
+    """Whoever changed its rules as it runs: it is asked, as a client would."""
+    reload(scratch, f"postconf -e {change}")
+    row = only(scratch, "enforcement", "fail")
+    assert row["seen"].startswith(seen)
+    mend(scratch, row)
+
+
 def test_a_policy_that_is_only_rehearsed_is_told(scratch: LiveLab) -> None:
     """With the switch that ends it."""
     scratch.run("shadow", "--on")

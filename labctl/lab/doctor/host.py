@@ -1,6 +1,7 @@
 """Looks at this host: what a lab needs before it is up."""
 
 import ipaddress
+import os
 import shutil
 import socket
 import time
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.errors import Exit, HostProblem
+from labctl.errors import Exit
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import listener
 from labctl.lab.images import PREFIX, SERVICES, image_of, is_present
@@ -45,7 +46,14 @@ def images(lab: "Lab") -> Finding:
 
 def disk(lab: "Lab") -> Finding:
     """See whether there is room for the lab's files and the engine's."""
-    places = {"the lab's files": _existing(lab.settings.state)}
+    state = _existing(lab.settings.state)
+    if not os.access(state, os.W_OK):
+        return wrong(
+            f"{state}, where the lab's files are, cannot be written to",
+            "Set LAB_STATE_DIR in .env to a directory that can.",
+            Exit.HOST,
+        )
+    places = {"the lab's files": state}
     root = Path(str(lab.engine.client.info()["DockerRootDir"]))
     if root.is_dir():  # the engine is on this host
         places["the engine's"] = root
@@ -82,10 +90,21 @@ def leftovers(lab: "Lab") -> Finding:
         all=True, filters={"label": f"{PREFIX}.state"}, ignore_removed=True
     )
     for container in found:
-        if not Path(container.labels[f"{PREFIX}.state"]).is_dir():
+        gone = not Path(container.labels[f"{PREFIX}.state"]).is_dir()
+        if gone and _is_there(container):  # else it goes just now, too
             return _left(lab, container)
     projects = {container.labels.get("com.docker.compose.project") for container in found}
     return well(f"{len(projects)} labs on this host, each with its files")
+
+
+def _is_there(container: "Container") -> bool:
+    from docker.errors import NotFound
+
+    try:
+        container.reload()
+    except NotFound:
+        return False
+    return True
 
 
 def _left(lab: "Lab", container: "Container") -> Finding:
@@ -139,12 +158,9 @@ def _routes() -> Iterator[tuple[str, str]]:
 
 
 def is_up(lab: "Lab") -> bool:
-    """Say whether the lab has containers: an engine that does not answer has none."""
+    """Say whether the lab has containers."""
     record = lab.files.record()
-    try:
-        return record is not None and bool(containers_in(lab.engine, record.slot))
-    except HostProblem:
-        return False
+    return record is not None and bool(containers_in(lab.engine, record.slot))
 
 
 def not_up(lab: "Lab") -> Finding:

@@ -44,7 +44,8 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
     if broken:
         said = f"broken on purpose, by a command that was killed: {', '.join(broken)}"
         return wrong(said, f"{command} heal")
-    away = [name for name in SERVICES if name not in by_name or by_name[name].state == "exited"]
+    there = {row.service for row in states if row.state not in {"created", "exited"}}
+    away = [name for name in SERVICES if name not in there]
     if away:
         return wrong("; ".join(f"{name} does not run" for name in away), f"{command} up")
     paused = [name for name in SERVICES if by_name[name].state == "paused"]
