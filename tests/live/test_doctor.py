@@ -233,6 +233,15 @@ def _ended(secrets: Path) -> bytes:
     return signed.public_bytes(serialization.Encoding.PEM)
 
 
+@pytest.mark.parametrize("name", ["ca.pem", "dovecot.key"])
+def test_a_damaged_certificate_is_told(scratch: LiveLab, state: Path, name: str) -> None:
+    """Of the CA, without which nobody is trusted, or of a server that still has the old one."""
+    (state / "labs" / scratch.name / "secrets" / name).write_text("nonsense")
+    row = ill(scratch)["certificates"]
+    assert name.partition(".")[0] in row["seen"]
+    mend(scratch, row)
+
+
 def test_a_container_whose_clock_is_off_is_told(scratch: LiveLab, tmp_path: Path) -> None:
     """By how much; containers share this host's clock, so one is made to say another time."""
     liar = tmp_path / "date"

@@ -226,6 +226,29 @@ def test_certificates_are_made_once_and_hold_for_their_names(tmp_path: Path) -> 
                     )
 
 
+@pytest.mark.parametrize(
+    ("name", "by", "made"),
+    [
+        ("postfix.pem", "nonsense", ["postfix"]),
+        ("postfix.key", "nonsense", ["postfix"]),
+        ("postfix.pem", "dovecot.pem", ["postfix"]),
+        ("ca.pem", "nonsense", ["ca", "postfix", "dovecot"]),
+        ("ca.key", "dovecot.key", ["ca", "postfix", "dovecot"]),
+    ],
+)
+def test_damaged_certificates_are_made_anew(
+    tmp_path: Path, name: str, by: str, made: list[str]
+) -> None:
+    """Nonsense in a file, and what belongs to another one; with the CA all that it signed."""
+    host = Host("mail.truenorth.local")
+    servers = ["postfix", "dovecot"]
+    ensure_certificates(tmp_path, servers, host)
+    other = tmp_path / by
+    (tmp_path / name).write_bytes(other.read_bytes() if other.is_file() else b"nonsense")
+    assert ensure_certificates(tmp_path, servers, host) == made
+    assert ensure_certificates(tmp_path, servers, host) == []
+
+
 def test_certificates_near_their_end_are_renewed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from labctl.errors import LabNotReady
 from labctl.lab.broken import left
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import TABLES, listening
-from labctl.lab.images import SERVICES
+from labctl.lab.images import CERTIFIED, SERVICES
 from labctl.lab.project import STANDARD_PORTS
 from labctl.lab.provenance import clock
 from labctl.protocols.tls import client_context
@@ -127,9 +127,13 @@ def certificates(lab: "Lab") -> Finding:
     """See that clients accept each server's certificate, and will for a month more."""
     from cryptography import x509
 
-    from labctl.lab.certificates import RENEW_DAYS
+    from labctl.lab.certificates import RENEW_DAYS, is_damaged
 
     up = f"{lab.files.command} up"
+    for name in ("ca", *CERTIFIED):
+        if is_damaged(lab.files.secrets, name):
+            where = lab.files.secrets / f"{name}.pem"
+            return wrong(f"{where}, or the key beside it, is missing or damaged", up)
     context = client_context(lab.files.ca)
     for name in ("ldaps", "submissions", "imaps"):
         endpoint = lab.endpoints().services[name]
