@@ -8,6 +8,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,6 +169,43 @@ def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
         subprocess.run(
             ["docker", "unpause", scratch.container("milter")], capture_output=True, check=False
         )
+
+
+def test_who_has_the_port_of_a_server_that_cannot_start_is_told(scratch: LiveLab) -> None:
+    """And ended by the command that mends it."""
+    docker_do("stop", "-t", "5", scratch.container("postfix"))
+    port = str(scratch.json("endpoints")["smtp"]["port"])
+    serve = ("-m", "http.server", port, "--bind", "127.0.0.1")
+    with subprocess.Popen([sys.executable, *serve], stderr=subprocess.DEVNULL) as other:
+        poll(lambda: _is_open(int(port)) or None, what="somebody to listen", seconds=20)
+        row = only(scratch, "services", "fail")
+        assert f"(process {other.pid}) listens on 127.0.0.1:{port}" in row["seen"]
+        mend(scratch, row)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_directory_whose_database_is_damaged_is_told_and_made_anew(scratch: LiveLab) -> None:
+    """What its entrypoint says, and the one command: the people are there again."""
+    name = scratch.container("openldap")
+    spoil = "dd if=/dev/urandom of=/var/lib/ldap/data.mdb bs=1k count=16 conv=notrunc"
+    scratch.must("openldap", "bash", "-c", spoil)
+    docker_do("restart", "-t", "2", name)
+    assert docker_do("wait", name).strip() == "78"
+    row = only(scratch, "services", "fail")
+    assert "where the volume is damaged" in row["seen"]
+    mend(scratch, row)
+
+
+def test_a_record_that_is_gone_is_told_and_made_anew(scratch: LiveLab, state: Path) -> None:
+    """The lab's containers are known for its own, in its slot."""
+    (state / "labs" / scratch.name / "lab.json").unlink()
+    row = only(scratch, "services", "fail")
+    assert "its lab.json is gone" in row["seen"]
+    mend(scratch, row)
 
 
 @pytest.mark.parametrize("again", [False, True])

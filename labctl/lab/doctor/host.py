@@ -13,7 +13,7 @@ from labctl.errors import Exit
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import listener
 from labctl.lab.images import PREFIX, SERVICES, image_of, is_present
-from labctl.lab.project import containers_in, services_of, subnet_of
+from labctl.lab.project import containers_in, owner, services_of, subnet_of
 from labctl.lab.state import free_slot
 from labctl.settings import MAX_SLOT
 
@@ -163,9 +163,18 @@ def is_up(lab: "Lab") -> bool:
     return record is not None and bool(containers_in(lab.engine, record.slot))
 
 
+def is_mine(lab: "Lab", slot: int) -> bool:
+    """Say whether this lab has containers in a slot."""
+    mine = (lab.name, str(lab.files.directory.resolve()))
+    return mine in map(owner, containers_in(lab.engine, slot))
+
+
 def not_up(lab: "Lab") -> Finding:
-    """Say that there is no lab."""
+    """Say that there is no lab, or that its own record of it is gone, which `up` makes anew."""
     if lab.files.record() is None:
+        if is_mine(lab, slot := _slot(lab)):
+            said = f"the lab {lab.name!r} has containers in slot {slot}, and its lab.json is gone"
+            return wrong(said, f"{lab.files.command} up")
         return well(f"the lab {lab.name!r} has not been brought up yet")
     return wrong(f"the lab {lab.name!r} is not up", f"{lab.files.command} up")
 
@@ -173,6 +182,8 @@ def not_up(lab: "Lab") -> Finding:
 def ports_are_free(lab: "Lab") -> Finding:
     """See that nobody else listens where the lab will."""
     slot = _slot(lab)
+    if is_mine(lab, slot):
+        return well(f"those of slot {slot} are the lab's own")
     for service, endpoint in services_of(lab.settings, slot).items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

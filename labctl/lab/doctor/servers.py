@@ -11,7 +11,7 @@ from labctl.endpoints import Endpoint
 from labctl.errors import LabNotReady
 from labctl.lab.broken import left
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
-from labctl.lab.doctor.listeners import TABLES, listening
+from labctl.lab.doctor.listeners import TABLES, ending, listener, listening
 from labctl.lab.images import CERTIFIED, SERVICES
 from labctl.lab.project import STANDARD_PORTS
 from labctl.lab.provenance import clock
@@ -31,6 +31,7 @@ SERVER_OF: Final[Mapping[str, str]] = {
     "imaps": "dovecot",
 }
 _SECONDS = 5.0
+_REFUSES = 78  # how an entrypoint ends that refuses to start (EX_CONFIG of sysexits(3))
 # A bind as nobody (RFC 4511 §4.2), which any directory answers, be it with a no.
 _LDAP_HELLO = bytes.fromhex("300c020101600702010304008000")
 _SKEW = 1.0  # seconds
@@ -47,7 +48,9 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
     there = {row.service for row in states if row.state not in {"created", "exited"}}
     away = [name for name in SERVICES if name not in there]
     if away:
-        return wrong("; ".join(f"{name} does not run" for name in away), f"{command} up")
+        said = "; ".join(f"{name} does not run" for name in away)
+        known = _had_by_others(lab, away, said) or _damaged(lab, away)
+        return known or wrong(said, f"{command} up")
     paused = [name for name in SERVICES if by_name[name].state == "paused"]
     if paused:
         said = "; ".join(f"{name} is paused" for name in paused)
@@ -61,6 +64,36 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
         said = "; ".join(f"{row.service} is {row.state}, {row.health}" for row in ill)
         return wrong(said, f"docker restart {_containers(lab, [row.service for row in ill])}")
     return well(", ".join(SERVICES))
+
+
+def _had_by_others(lab: "Lab", away: Collection[str], said: str) -> Finding | None:
+    """Return who listens where a server that does not run would."""
+    for name, endpoint in lab.endpoints().services.items():
+        if SERVER_OF[name] not in away:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((endpoint.host, endpoint.port))
+            except OSError:
+                who = listener(lab.engine, endpoint.port)
+                seen = f"{said}; {who} listens on {endpoint}, its port for {name}"
+                return wrong(seen, f"{ending(who)}{lab.files.command} up")
+    return None
+
+
+def _damaged(lab: "Lab", away: Collection[str]) -> Finding | None:
+    """Return that slapd refused its own database, and how the entries are made anew."""
+    if "openldap" not in away or lab.containers.exit_code("openldap") != _REFUSES:
+        return None
+    last = lab.containers.last_lines("openldap", 2)
+    if "volume" not in last:
+        return None
+    container, volume = _containers(lab, ["openldap"]), f"{lab.containers.project}_directory"
+    return wrong(
+        f"openldap does not run: {' '.join(last.split())} Anew, the entries are those of the seed",
+        f"docker rm {container} && docker volume rm {volume} && {lab.files.command} up",
+    )
 
 
 def _containers(lab: "Lab", names: Iterable[str]) -> str:
