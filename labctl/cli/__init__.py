@@ -13,7 +13,7 @@ import click
 
 from labctl import __version__
 from labctl.cli.app import App
-from labctl.errors import Exit, LabctlError
+from labctl.errors import Exit, HostProblem, LabctlError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +48,14 @@ COMMANDS: Mapping[str, str] = {
     "completion": "host",
 }
 
+# A full or read-only disk, a missing right, something else in the place of a file.
+_REFUSED = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+        *(errno.EACCES, errno.EPERM),
+        *(errno.EISDIR, errno.ENOTDIR),
+    }
+)
 _MENDING = ("heal", "up", "down")  # they need not be told
 # Of a terminal that was closed, and of a pipe, which a shell tells so of other tools.
 _SILENT = {errno.EIO: int(Exit.INTERRUPTED), errno.EPIPE: 128 + signal.SIGPIPE}
@@ -127,11 +135,22 @@ def run(arguments: list[str] | None = None) -> int:
         _tell(error)
         return int(error.exit_code)
     except (_NobodyReads, OSError) as error:
-        if error.errno not in _SILENT:
+        if isinstance(error, _NobodyReads) or error.errno in _SILENT:
+            _say_no_more()
+            return _SILENT[error.errno]
+        if error.errno not in _REFUSED:
             raise
-        _say_no_more()
-        return _SILENT[error.errno]
+        _tell(_refusal(error))
+        return int(Exit.HOST)
     return int(result or Exit.OK)
+
+
+def _refusal(error: OSError) -> LabctlError:
+    where = f": {error.filename}" if error.filename else ""
+    return HostProblem(
+        f"this host does not let labctl write or read what it must: {error.strerror}{where}",
+        "Make room or give the right, or set LAB_STATE_DIR to where there is both.",
+    )
 
 
 def _say_no_more() -> None:

@@ -39,23 +39,34 @@ class Host:
 
 
 def ensure_certificates(directory: Path, servers: Sequence[str], host: Host) -> list[str]:
-    """Make the CA and the servers' certificates that are missing or expire within 30 days.
+    """Make the CA and the servers' certificates that are missing, damaged or expire within 30 days.
 
     Writes `ca.pem`, `ca.key` and per server `NAME.pem`, `NAME.key` (mode 0600); each server's
     certificate is for its own name, for the host's, for `localhost` and 127.0.0.1. Returns the
     names of those that were made.
     """
     made = []
-    if _expires_soon(directory / "ca.pem") or not (directory / "ca.key").is_file():
+    if is_damaged(directory, "ca") or _expires_soon(directory / "ca.pem"):
         _make_ca(directory)
         made.append("ca")
     ca = x509.load_pem_x509_certificate((directory / "ca.pem").read_bytes())
     for server in servers:
         path = directory / f"{server}.pem"
-        if made[:1] == ["ca"] or _expires_soon(path) or not _is_for(path, server, ca, host):
+        stays = not is_damaged(directory, server) and not _expires_soon(path)
+        if made[:1] == ["ca"] or not stays or not _is_for(path, server, ca, host):
             _make_server(directory, server, ca, host)
             made.append(server)
     return made
+
+
+def is_damaged(directory: Path, name: str) -> bool:
+    """Say whether a certificate, or its key, is missing, cannot be read, or is another's."""
+    try:
+        certificate = x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
+        key = serialization.load_pem_private_key((directory / f"{name}.key").read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        return True
+    return certificate.public_key() != key.public_key()
 
 
 def _now() -> dt.datetime:
@@ -63,15 +74,16 @@ def _now() -> dt.datetime:
 
 
 def _expires_soon(path: Path) -> bool:
-    if not path.is_file():
-        return True
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     return certificate.not_valid_after_utc < _now() + dt.timedelta(days=RENEW_DAYS)
 
 
 def _is_for(path: Path, server: str, ca: x509.Certificate, host: Host) -> bool:
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
     return certificate.issuer == ca.subject and names == host.names(server)
 
 

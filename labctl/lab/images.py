@@ -13,6 +13,7 @@ from labctl.lab.engine import Engine
 from labctl.settings import dotenv
 
 SERVICES = ("openldap", "postfix", "dovecot", "milter")
+CERTIFIED = ("openldap", "postfix", "dovecot")  # who have certificates
 PREFIX = "mail-policy-lab"
 Say = Callable[[str], None]
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from labctl.endpoints import Endpoints, Login, Secret
@@ -12,7 +13,7 @@ from labctl.errors import LabNotReady
 from labctl.lab.broken import Broken, Kinds, forget_left, left
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
-from labctl.lab.images import Progress, ensure_images
+from labctl.lab.images import CERTIFIED, Progress, ensure_images
 from labctl.lab.people import Person, new_password, read_people, write_people
 from labctl.lab.project import Project, hostname, reachable, services_of
 from labctl.lab.replicas import PROVIDER, is_whole, newest
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PASSWORDS = ("directory-admin", "policy-admin", "postfix", "dovecot")
-CERTIFIED = ("openldap", "postfix", "dovecot")
 _HEAL_SECONDS = 30.0
 
 
@@ -67,6 +67,8 @@ class Lab:
     def endpoints(self) -> Endpoints:
         """Return where this lab is reached, and as whom; raises LabNotReady if it never came up."""
         record, base = self.files.require(), self.settings.base_dn
+        if not self.files.ca.is_file():
+            raise self._not_whole(self.files.ca)
         services = f"ou=services,{base}"
         people = read_people(self.files.accounts)
         return Endpoints(
@@ -93,10 +95,13 @@ class Lab:
         try:
             return Login(dn, Secret(path.read_text(encoding="utf-8").strip()))
         except OSError as error:
-            raise LabNotReady(
-                f"the lab {self.name!r} is not whole: {path} cannot be read",
-                f"Bring it up again with `{self.files.command} up`.",
-            ) from error
+            raise self._not_whole(path) from error
+
+    def _not_whole(self, path: Path) -> LabNotReady:
+        return LabNotReady(
+            f"the lab {self.name!r} is not whole: {path} cannot be read",
+            f"Bring it up again with `{self.files.command} up`.",
+        )
 
     def up(
         self, progress: Progress, *, policy: str | None = None, directory: str | None = None
@@ -155,6 +160,7 @@ class Lab:
 
     def reset(self, progress: Progress) -> Came:
         """Put directory and mailboxes back to the seed, with everything running on."""
+        self.files.require()
         with self.files.locked("labctl reset"), ThreadPoolExecutor() as pool:
             self._heal()
             tasks = [
@@ -194,6 +200,7 @@ class Lab:
 
     def down(self, *, volumes: bool) -> None:
         """Stop and remove the lab; with `volumes` also its mail, entries, passwords and CA."""
+        self.files.require()
         with self.files.locked("labctl down"):
             self.project.down(volumes=volumes)
             forget_left(self.files.broken)

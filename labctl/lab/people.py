@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from labctl.endpoints import Account, Secret
+from labctl.errors import HostProblem
 from labctl.lab.state import write_private
 
 
@@ -44,11 +46,24 @@ def password_hash(password: str) -> str:
 
 
 def read_people(path: Path) -> dict[str, Person]:
-    """Return the people by name; none before the lab first came up."""
+    """Return the people by name; none before the lab first came up. Raises HostProblem where the
+    file is damaged.
+    """
     if not path.is_file():
         return {}
-    rows: Mapping[str, Mapping[str, object]] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Person(**{**row, "aliases": tuple(row["aliases"])}) for name, row in rows.items()}  # type: ignore[arg-type]
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {name: _person(row) for name, row in rows.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HostProblem(
+            f"{path}, who is in the lab and with which password, cannot be read: {error}",
+            f"`rm {path} && labctl -n {path.parent.parent.name} up` gives everybody of the seed a "
+            "new password.",
+        ) from error
+
+
+def _person(row: Mapping[str, Any]) -> Person:
+    return Person(**{**row, "aliases": tuple(row["aliases"])})
 
 
 def write_people(path: Path, people: Mapping[str, Person]) -> None:

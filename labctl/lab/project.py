@@ -74,18 +74,21 @@ def require_unused(engine: Engine, slot: int) -> None:
 
 def _let_go_on(container: "Container") -> None:
     """Let a container go on that was made to stand still, by the engine or by a signal: Compose
-    stumbles over the one, and takes the other for well.
+    stumbles over the one, and takes the other for well. One that is on no network any more it
+    starts as it is, so that is removed.
     """
     from docker.errors import APIError
 
     with suppress(APIError):  # it has ended meanwhile
-        if container.status == "paused":
+        if not container.attrs["NetworkSettings"]["Networks"]:
+            container.remove(force=True)
+        elif container.status == "paused":
             container.unpause()
         elif container.status == "running":
             container.kill("SIGCONT")
 
 
-def _owner(container: "Container") -> tuple[str, str]:
+def owner(container: "Container") -> tuple[str, str]:
     """Return the name and state directory of the lab that a container says it belongs to."""
     labels = container.attrs["Labels"]
     return labels.get("mail-policy-lab.name", ""), labels.get("mail-policy-lab.state", "")
@@ -249,8 +252,8 @@ class Project:
         Services that LAB_COMPOSE_EXTRA adds beside ours do not say whose they are.
         """
         mine, nobodys = (self.files.name, self._state), ("", "")
-        whose = {_owner(container) for container in found} - {mine}
-        if mine in map(_owner, found):
+        whose = {owner(container) for container in found} - {mine}
+        if mine in map(owner, found):
             whose.discard(nobodys)
         for name, state in whose:
             return name or "unknown", state or "unknown"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady, UsageError
 from labctl.lab.images import SERVICES
@@ -117,7 +117,7 @@ class LabFiles:
         if not self._record.is_file():
             return None
         try:
-            return LabRecord(**json.loads(self._record.read_text(encoding="utf-8")))
+            return _record_of(json.loads(self._record.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise HostProblem(
                 f"{self._record} cannot be read: {error}",
@@ -211,6 +211,14 @@ class LabFiles:
     @property
     def _lock_file(self) -> Path:
         return self.directory / "lock"
+
+
+def _record_of(data: Any) -> LabRecord:
+    """Return a record that can be one; raises ValueError or TypeError."""
+    found = LabRecord(**data)
+    if found.slot not in range(MAX_SLOT + 1) or found.policy not in {"hardened", "baseline"}:
+        raise ValueError(f"there is no slot {found.slot!r} with the policy {found.policy!r}")
+    return found
 
 
 def write_private(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from labctl.events import Change, Emit
 from labctl.protocols import ldif
 from labctl.protocols.entry import Entry, Policy, PolicyChange, Values, Via, policy_record
 from labctl.protocols.tap import Tap
+from labctl.protocols.tls import client_context
 
 TIMEOUT = 10  # seconds, to connect and for each answer
 
@@ -73,6 +74,7 @@ class Directory:
                 "Add ldap or ldaps, and policy_admin, to the endpoints file.",
             )
         tap = Tap(service, emit)
+        client_context(endpoints.ca_file)  # says what is wrong with the file; ldap3 just ends
         tls = ldap3.Tls(
             validate=ssl.CERT_REQUIRED,
             version=ssl.PROTOCOL_TLS_CLIENT,

@@ -8,6 +8,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +171,43 @@ def test_a_server_that_does_not_run_is_told(scratch: LiveLab) -> None:
         )
 
 
+def test_who_has_the_port_of_a_server_that_cannot_start_is_told(scratch: LiveLab) -> None:
+    """And ended by the command that mends it."""
+    docker_do("stop", "-t", "5", scratch.container("postfix"))
+    port = str(scratch.json("endpoints")["smtp"]["port"])
+    serve = ("-m", "http.server", port, "--bind", "127.0.0.1")
+    with subprocess.Popen([sys.executable, *serve], stderr=subprocess.DEVNULL) as other:
+        poll(lambda: _is_open(int(port)) or None, what="somebody to listen", seconds=20)
+        row = only(scratch, "services", "fail")
+        assert f"(process {other.pid}) listens on 127.0.0.1:{port}" in row["seen"]
+        mend(scratch, row)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_directory_whose_database_is_damaged_is_told_and_made_anew(scratch: LiveLab) -> None:
+    """What its entrypoint says, and the one command: the people are there again."""
+    name = scratch.container("openldap")
+    spoil = "dd if=/dev/urandom of=/var/lib/ldap/data.mdb bs=1k count=16 conv=notrunc"
+    scratch.must("openldap", "bash", "-c", spoil)
+    docker_do("restart", "-t", "2", name)
+    assert docker_do("wait", name).strip() == "78"
+    row = only(scratch, "services", "fail")
+    assert "where the volume is damaged" in row["seen"]
+    mend(scratch, row)
+
+
+def test_a_record_that_is_gone_is_told_and_made_anew(scratch: LiveLab, state: Path) -> None:
+    """The lab's containers are known for its own, in its slot."""
+    (state / "labs" / scratch.name / "lab.json").unlink()
+    row = only(scratch, "services", "fail")
+    assert "its lab.json is gone" in row["seen"]
+    mend(scratch, row)
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_a_server_that_the_others_do_not_reach_is_told(scratch: LiveLab, *, again: bool) -> None:
     """Taken off the network, or put back on it by hand, without its name there: it answers its own
@@ -231,6 +269,15 @@ def _ended(secrets: Path) -> bytes:
     names = Host("mail.truenorth.local").names("dovecot")
     signed = builder.add_extension(names, critical=False).sign(ca_key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "dovecot.key"])
+def test_a_damaged_certificate_is_told(scratch: LiveLab, state: Path, name: str) -> None:
+    """Of the CA, without which nobody is trusted, or of a server that still has the old one."""
+    (state / "labs" / scratch.name / "secrets" / name).write_text("nonsense")
+    row = ill(scratch)["certificates"]
+    assert name.partition(".")[0] in row["seen"]
+    mend(scratch, row)
 
 
 def test_a_container_whose_clock_is_off_is_told(scratch: LiveLab, tmp_path: Path) -> None:
@@ -305,6 +352,24 @@ def test_a_policy_that_postfix_does_not_see_is_told(scratch: LiveLab) -> None:
     scratch.must("openldap", "hide-policy", "on")
     row = only(scratch, "policy attributes", "fail")
     assert "cannot see the policy attributes" in row["seen"]
+    mend(scratch, row)
+
+
+LISTS = "smtpd_{client,sender,data,end_of_data}_restrictions=permit_sasl_authenticated"
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (LISTS, "dave may not send, and Postfix answers 250"),
+        ("relay_relay_restrictions=permit", "port 25 relays for anybody: 250"),
+    ],
+)
+def test_a_postfix_that_lets_through_is_told(scratch: LiveLab, change: str, seen: str) -> None:
+    """Whoever changed its rules as it runs: it is asked, as a client would."""
+    reload(scratch, f"postconf -e {change}")
+    row = only(scratch, "enforcement", "fail")
+    assert row["seen"].startswith(seen)
     mend(scratch, row)
 
 

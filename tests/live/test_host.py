@@ -50,23 +50,33 @@ def test_a_slot_of_another_lab_is_exit_4(lab: LiveLab, state: Path) -> None:
 
 
 def test_no_engine_is_exit_4(state: Path) -> None:
-    """Without an engine `up` and `doctor` say what to install."""
+    """Without an engine `up` and `doctor` say what to install, and nothing of a lab not seen."""
     lab = LiveLab("none", environment(state, 10, DOCKER_HOST="unix:///nowhere/docker.sock"))
     for command in ("up", "doctor"):
         done = lab.ran(command)
         assert done.code == 4
         assert "Docker Engine" in done.err + done.out
+    assert lab.ran("doctor").out.count("to mend it") == 1
+
+
+def test_a_lab_that_never_came_up_has_no_files(state: Path) -> None:
+    """Each command that would change it says so, and makes none."""
+    lab = LiveLab("never", environment(state, 10))
+    for command in ("reset", "down", "heal"):
+        done = lab.ran(command)
+        assert (done.code, "is not up" in done.err) == (3, True), command
+    assert not (state / "labs" / "never").exists()
 
 
 def test_a_server_that_hangs_ends_the_wait_with_its_log(lab: LiveLab) -> None:
     """When a deadline passes, the message names what was awaited, and ends with the log."""
-    docker_do("kill", "--signal", "STOP", lab.container("openldap"))
+    lab.must("dovecot", "bash", "-c", "kill -STOP -1")  # all but the first, which `up` lets go on
     try:
         done = lab.ran("up", LAB_READY_SECONDS="3")
     finally:
-        docker_do("kill", "--signal", "CONT", lab.container("openldap"))
+        lab.must("dovecot", "bash", "-c", "kill -CONT -1")
     assert done.code == 5
-    assert "openldap: waited 3 s for a bind and a search" in done.err
+    assert "waited 3 s for " in done.err
     assert "The last lines of its log" in done.err
     lab.run("up")
 

@@ -169,6 +169,17 @@ def test_what_is_wrong_is_said_on_stderr_with_the_documented_code(
     assert done.stdout == ""
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """The host's fault (4), in two lines that name the file; so is what stands in its place."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "state" / "labs" / "default" / "lock").mkdir(parents=True)
+    for state in (tmp_path / "file", tmp_path / "state"):
+        done = labctl("up", state=state)
+        assert done.returncode == 4, done.stderr
+        assert str(state) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["scenarios", "version"])
 @pytest.mark.parametrize("output", ["json", "yaml", "table"])
 def test_reading_commands_print_data_and_nothing_else(

@@ -44,13 +44,26 @@ def test_a_lab_that_never_came_up_says_how_to_bring_it_up(settings: Settings) ->
         LabFiles.of(settings, "default").require()
 
 
-def test_a_damaged_record_is_a_clear_error(settings: Settings) -> None:
-    """Half a file names itself and says what to do."""
+@pytest.mark.parametrize(
+    "text", ['{"slot": 1', "[]", '{"slot": 99, "policy": "hardened"}', '{"slot": 1, "policy": "x"}']
+)
+def test_a_damaged_record_is_a_clear_error(settings: Settings, text: str) -> None:
+    """Half a file, or one that no lab has, names itself and says what to do."""
     files = LabFiles.of(settings, "default")
     files.create()
-    (files.directory / "lab.json").write_text('{"slot": 1')
+    (files.directory / "lab.json").write_text(text)
     with pytest.raises(HostProblem, match=r"lab\.json"):
         files.record()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"alice": {"login": "alice"}}'])
+def test_damaged_passwords_are_a_clear_error(settings: Settings, text: str) -> None:
+    """The file is named, with the command that makes it anew."""
+    files = LabFiles.of(settings, "blue")
+    files.create()
+    files.accounts.write_text(text)
+    with pytest.raises(HostProblem, match=r"`rm .*accounts\.json && labctl -n blue up`"):
+        read_people(files.accounts)
 
 
 def test_private_files_are_private_and_whole(tmp_path: Path) -> None:
@@ -247,6 +260,29 @@ def test_certificates_are_made_once_and_hold_for_their_names(tmp_path: Path) -> 
                     SmtpConnection.open(
                         "s", endpoint, context=ssl.create_default_context(), emit=lambda _: None
                     )
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "made"),
+    [
+        ("postfix.pem", "nonsense", ["postfix"]),
+        ("postfix.key", "nonsense", ["postfix"]),
+        ("postfix.pem", "dovecot.pem", ["postfix"]),
+        ("ca.pem", "nonsense", ["ca", "postfix", "dovecot"]),
+        ("ca.key", "dovecot.key", ["ca", "postfix", "dovecot"]),
+    ],
+)
+def test_damaged_certificates_are_made_anew(
+    tmp_path: Path, name: str, by: str, made: list[str]
+) -> None:
+    """Nonsense in a file, and what belongs to another one; with the CA all that it signed."""
+    host = Host("mail.truenorth.local")
+    servers = ["postfix", "dovecot"]
+    ensure_certificates(tmp_path, servers, host)
+    other = tmp_path / by
+    (tmp_path / name).write_bytes(other.read_bytes() if other.is_file() else b"nonsense")
+    assert ensure_certificates(tmp_path, servers, host) == made
+    assert ensure_certificates(tmp_path, servers, host) == []
 
 
 def test_certificates_near_their_end_are_renewed(

@@ -61,10 +61,10 @@ def take(lab: "Lab", path: Path, progress: Progress) -> tuple[Statement, str]:
                 statement = _statement(lab, record, files, work)
                 progress.step(f"writing {path}")
                 return statement, _write(work, statement, path)
-        except (OSError, ValueError, Unfit) as error:
-            raise HostProblem(f"{path} cannot be written: {error}") from error
         except DockerException as error:
             raise HostProblem(f"the engine cannot copy the lab: {error}") from error
+        except (OSError, ValueError, Unfit) as error:
+            raise HostProblem(f"{path} cannot be written: {error}") from error
 
 
 def _require_well(lab: "Lab") -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from labctl.lab.doctor import host, mail, policy, replicas, servers
-from labctl.lab.doctor.finding import Finding, looked
+from labctl.lab.doctor.finding import Finding, Level, looked
 from labctl.lab.images import SERVICES
 from labctl.lab.replicas import PROVIDER, REPLICAS
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 Look = Callable[["Lab"], Finding]
 
 ON_THE_HOST: Final[Mapping[str, Look]] = {
-    "engine": host.engine,
     "compose": host.compose,
     "images": host.images,
     "disk": host.disk,
@@ -43,7 +42,7 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
     "certificates": frozenset({"openldap", "postfix", "dovecot"}),
     "directory": frozenset({"openldap"}),
     "policy attributes": frozenset({"openldap"}),
-    "enforcement": frozenset({"postfix"}),
+    "enforcement": frozenset({"openldap", "postfix", "dovecot"}),
     "domains": frozenset({"postfix"}),
     "replicas": frozenset({PROVIDER, *REPLICAS}),
     "sign-in": frozenset(SERVICES),
@@ -54,10 +53,15 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def examine(lab: "Lab") -> Iterator[Finding]:
-    """Look at the host, then at the lab; of one that is not up, only at the host.
+    """Look at the host, then at the lab; of one that is not up, only at the host, and of a host
+    without an engine at that alone: nothing is known of the lab.
 
     What a server that is not well would be asked is left out: it might never answer.
     """
+    engine = looked(lab, "engine", host.engine)
+    yield engine
+    if engine.level is Level.FAIL:
+        return
     yield from _side_by_side(lab, ON_THE_HOST)
     if not host.is_up(lab):
         yield from _side_by_side(lab, {"ports": host.ports_are_free})

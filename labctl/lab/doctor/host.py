@@ -1,6 +1,7 @@
 """Looks at this host: what a lab needs before it is up."""
 
 import ipaddress
+import os
 import shutil
 import socket
 import time
@@ -8,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labctl.errors import Exit, HostProblem
+from labctl.errors import Exit
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.doctor.listeners import listener
 from labctl.lab.images import PREFIX, SERVICES, image_of, is_present
-from labctl.lab.project import containers_in, services_of, subnet_of
+from labctl.lab.project import containers_in, owner, services_of, subnet_of
 from labctl.lab.state import free_slot
 from labctl.settings import MAX_SLOT
 
@@ -45,7 +46,14 @@ def images(lab: "Lab") -> Finding:
 
 def disk(lab: "Lab") -> Finding:
     """See whether there is room for the lab's files and the engine's."""
-    places = {"the lab's files": _existing(lab.settings.state)}
+    state = _existing(lab.settings.state)
+    if not os.access(state, os.W_OK):
+        return wrong(
+            f"{state}, where the lab's files are, cannot be written to",
+            "Set LAB_STATE_DIR in .env to a directory that can.",
+            Exit.HOST,
+        )
+    places = {"the lab's files": state}
     root = Path(str(lab.engine.client.info()["DockerRootDir"]))
     if root.is_dir():  # the engine is on this host
         places["the engine's"] = root
@@ -82,10 +90,21 @@ def leftovers(lab: "Lab") -> Finding:
         all=True, filters={"label": f"{PREFIX}.state"}, ignore_removed=True
     )
     for container in found:
-        if not Path(container.labels[f"{PREFIX}.state"]).is_dir():
+        gone = not Path(container.labels[f"{PREFIX}.state"]).is_dir()
+        if gone and _is_there(container):  # else it goes just now, too
             return _left(lab, container)
     projects = {container.labels.get("com.docker.compose.project") for container in found}
     return well(f"{len(projects)} labs on this host, each with its files")
+
+
+def _is_there(container: "Container") -> bool:
+    from docker.errors import NotFound
+
+    try:
+        container.reload()
+    except NotFound:
+        return False
+    return True
 
 
 def _left(lab: "Lab", container: "Container") -> Finding:
@@ -139,17 +158,23 @@ def _routes() -> Iterator[tuple[str, str]]:
 
 
 def is_up(lab: "Lab") -> bool:
-    """Say whether the lab has containers: an engine that does not answer has none."""
+    """Say whether the lab has containers."""
     record = lab.files.record()
-    try:
-        return record is not None and bool(containers_in(lab.engine, record.slot))
-    except HostProblem:
-        return False
+    return record is not None and bool(containers_in(lab.engine, record.slot))
+
+
+def is_mine(lab: "Lab", slot: int) -> bool:
+    """Say whether this lab has containers in a slot."""
+    mine = (lab.name, str(lab.files.directory.resolve()))
+    return mine in map(owner, containers_in(lab.engine, slot))
 
 
 def not_up(lab: "Lab") -> Finding:
-    """Say that there is no lab."""
+    """Say that there is no lab, or that its own record of it is gone, which `up` makes anew."""
     if lab.files.record() is None:
+        if is_mine(lab, slot := _slot(lab)):
+            said = f"the lab {lab.name!r} has containers in slot {slot}, and its lab.json is gone"
+            return wrong(said, f"{lab.files.command} up")
         return well(f"the lab {lab.name!r} has not been brought up yet")
     return wrong(f"the lab {lab.name!r} is not up", f"{lab.files.command} up")
 
@@ -157,6 +182,8 @@ def not_up(lab: "Lab") -> Finding:
 def ports_are_free(lab: "Lab") -> Finding:
     """See that nobody else listens where the lab will."""
     slot = _slot(lab)
+    if is_mine(lab, slot):
+        return well(f"those of slot {slot} are the lab's own")
     for service, endpoint in services_of(lab.settings, slot).items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,5 +1,6 @@
 """Who listens on a port: of this host, or in a container; from proc(5), net/tcp."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,15 @@ def listening(lines: Iterable[str]) -> dict[int, str]:
 def listener(engine: "Engine", port: int) -> str:
     """Return who listens on a port of this host, as far as we may see it."""
     return _container(engine, port) or _process(port) or "somebody (root is told who)"
+
+
+def ending(who: str) -> str:
+    """Return the beginning of a command that ends a listener, as `listener` calls him."""
+    if match := re.search(r"\(process (\d+)\)$", who):
+        return f"kill {match[1]} && "
+    if match := re.match(r"the container (\S+)$", who):
+        return f"docker stop {match[1]} && "
+    return ""
 
 
 def _container(engine: "Engine", port: int) -> str | None:

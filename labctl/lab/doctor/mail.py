@@ -43,10 +43,10 @@ def domains(lab: "Lab") -> Finding:
     text = lab.containers.execute("postfix", ["postconf", "-x", *_CLASSES])
     classes: dict[str, list[str]] = {}
     for line in text.splitlines():
-        name, _, value = line.partition("=")
-        for domain in re.split(r"[,\s]+", value.strip()):
+        name, _, value = line.partition(" =")
+        for domain in re.split(r"[,\s]+", value) if name in _CLASSES else ():  # else it warns
             if domain:
-                classes.setdefault(domain.lower(), []).append(name.strip())
+                classes.setdefault(domain.lower(), []).append(name)
     for domain, names in classes.items():
         if len(names) > 1:
             return wrong(

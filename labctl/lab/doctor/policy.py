@@ -2,17 +2,32 @@
 
 from typing import TYPE_CHECKING
 
+from labctl.endpoints import Account
 from labctl.errors import SignInRefused
 from labctl.lab import shadow
 from labctl.lab.doctor.finding import Finding, well, wrong
+from labctl.lab.ready import unheard
 from labctl.lab.visibility import unseen_policies
+from labctl.protocols.directory import Directory
+from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection
+from labctl.protocols.tls import client_context
 
 if TYPE_CHECKING:
     from labctl.lab.lab import Lab
 
 
+_STRANGER = Envelope("stranger@example.net", ("nobody@example.org",))
+
+
 def directory(lab: "Lab") -> Finding:
-    """See the directory answer its administrator."""
+    """See the directory answer its administrator, and take the passwords of the services."""
+    endpoints = lab.endpoints()
+    logins = {"policy-admin": endpoints.policy_admin, **endpoints.service_accounts}
+    for name, login in logins.items():
+        try:
+            Directory.open(endpoints, login, emit=unheard).close()
+        except SignInRefused as error:
+            return wrong(f"{name}: {error.what}", _restart(lab))
     try:
         opened = lab.directory()
     except SignInRefused as error:
@@ -36,13 +51,49 @@ def visible(lab: "Lab") -> Finding:
 
 
 def enforced(lab: "Lab") -> Finding:
-    """See whether Postfix refuses whom the policy refuses, or only warns."""
+    """See Postfix refuse one whom the policy refuses, and a stranger who would relay; nothing is
+    submitted. A rehearsal would only warn.
+    """
     if shadow.is_on(lab.containers):
         return wrong(
             "shadow is on: Postfix warns of whom the policy would refuse, and takes his mail",
             f"{lab.files.command} shadow --off",
         )
-    return well("whom the policy refuses is refused")
+    restart = f"docker restart {lab.containers.container_name('postfix')}"
+    outcome = _told(lab, "smtp", _STRANGER)
+    if outcome.reply.ok:
+        return wrong(f"port 25 relays for anybody: {outcome}", restart)
+    who = _blocked(lab)
+    if who is None:
+        return well("port 25 relays nothing; nobody is blocked")
+    outcome = _told(lab, "submission", Envelope(who.address, (who.address,)), who)
+    if outcome.reply.ok:
+        return wrong(f"{who.name} may not send, and Postfix answers {outcome}", restart)
+    return well(f"port 25 relays nothing; {who.name}, who may not send, is told {outcome}")
+
+
+def _blocked(lab: "Lab") -> Account | None:
+    """Return the first of the people known here who may not send."""
+    with lab.directory() as directory:
+        for who in directory.endpoints.accounts.values():
+            entry = directory.read(directory.dn(who.name))
+            if entry is not None and not directory.policy(entry).may_send:
+                return who
+    return None
+
+
+def _told(lab: "Lab", service: str, envelope: Envelope, who: Account | None = None) -> Outcome:
+    """Return what comes of a transaction up to its recipient."""
+    endpoints = lab.endpoints()
+    context = client_context(endpoints.ca_file)
+    with SmtpConnection.open(
+        service, endpoints.services[service], context=context, emit=unheard
+    ) as connection:
+        if who is not None:
+            outcome = connection.sign_in(who.login, who.password)
+            if not outcome.reply.ok:
+                return outcome
+        return connection.address(envelope)
 
 
 def _restart(lab: "Lab") -> str:

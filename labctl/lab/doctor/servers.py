@@ -11,7 +11,8 @@ from labctl.endpoints import Endpoint
 from labctl.errors import LabNotReady
 from labctl.lab.broken import left
 from labctl.lab.doctor.finding import Finding, warn, well, wrong
-from labctl.lab.doctor.listeners import TABLES, listening
+from labctl.lab.doctor.listeners import TABLES, ending, listener, listening
+from labctl.lab.images import CERTIFIED
 from labctl.lab.project import STANDARD_PORTS
 from labctl.lab.provenance import clock
 from labctl.protocols.tls import client_context
@@ -30,6 +31,7 @@ SERVER_OF: Final[Mapping[str, str]] = {
     "imaps": "dovecot",
 }
 _SECONDS = 5.0
+_REFUSES = 78  # how an entrypoint ends that refuses to start (EX_CONFIG of sysexits(3))
 # A bind as nobody (RFC 4511 §4.2), which any directory answers, be it with a no.
 _LDAP_HELLO = bytes.fromhex("300c020101600702010304008000")
 _SKEW = 1.0  # seconds
@@ -44,9 +46,12 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
         said = f"broken on purpose, by a command that was killed: {', '.join(broken)}"
         return wrong(said, f"{command} heal")
     all_of_them = lab.project.record.servers
-    away = [name for name in all_of_them if name not in by_name or by_name[name].state == "exited"]
+    there = {row.service for row in states if row.state not in {"created", "exited"}}
+    away = [name for name in all_of_them if name not in there]
     if away:
-        return wrong("; ".join(f"{name} does not run" for name in away), f"{command} up")
+        said = "; ".join(f"{name} does not run" for name in away)
+        known = _had_by_others(lab, away, said) or _damaged(lab, away)
+        return known or wrong(said, f"{command} up")
     paused = [name for name in all_of_them if by_name[name].state == "paused"]
     if paused:
         said = "; ".join(f"{name} is paused" for name in paused)
@@ -60,6 +65,36 @@ def services(lab: "Lab", states: "Sequence[ServiceState]") -> Finding:
         said = "; ".join(f"{row.service} is {row.state}, {row.health}" for row in ill)
         return wrong(said, f"docker restart {_containers(lab, [row.service for row in ill])}")
     return well(", ".join(all_of_them))
+
+
+def _had_by_others(lab: "Lab", away: Collection[str], said: str) -> Finding | None:
+    """Return who listens where a server that does not run would."""
+    for name, endpoint in lab.endpoints().services.items():
+        if SERVER_OF[name] not in away:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((endpoint.host, endpoint.port))
+            except OSError:
+                who = listener(lab.engine, endpoint.port)
+                seen = f"{said}; {who} listens on {endpoint}, its port for {name}"
+                return wrong(seen, f"{ending(who)}{lab.files.command} up")
+    return None
+
+
+def _damaged(lab: "Lab", away: Collection[str]) -> Finding | None:
+    """Return that slapd refused its own database, and how the entries are made anew."""
+    if "openldap" not in away or lab.containers.exit_code("openldap") != _REFUSES:
+        return None
+    last = lab.containers.last_lines("openldap", 2)
+    if "volume" not in last:
+        return None
+    container, volume = _containers(lab, ["openldap"]), f"{lab.containers.project}_directory"
+    return wrong(
+        f"openldap does not run: {' '.join(last.split())} Anew, the entries are those of the seed",
+        f"docker rm {container} && docker volume rm {volume} && {lab.files.command} up",
+    )
 
 
 def _containers(lab: "Lab", names: Iterable[str]) -> str:
@@ -126,9 +161,13 @@ def certificates(lab: "Lab") -> Finding:
     """See that clients accept each server's certificate, and will for a month more."""
     from cryptography import x509
 
-    from labctl.lab.certificates import RENEW_DAYS
+    from labctl.lab.certificates import RENEW_DAYS, is_damaged
 
     up = f"{lab.files.command} up"
+    for name in ("ca", *CERTIFIED):
+        if is_damaged(lab.files.secrets, name):
+            where = lab.files.secrets / f"{name}.pem"
+            return wrong(f"{where}, or the key beside it, is missing or damaged", up)
     context = client_context(lab.files.ca)
     for name in ("ldaps", "submissions", "imaps"):
         endpoint = lab.endpoints().services[name]
