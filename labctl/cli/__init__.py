@@ -64,8 +64,6 @@ _SILENT = {errno.EIO: int(Exit.INTERRUPTED), errno.EPIPE: 128 + signal.SIGPIPE}
 class _NobodyReads(Exception):
     """The pipe is closed that stdout goes to; click would make 1 of a BrokenPipeError."""
 
-    errno = errno.EPIPE
-
 
 class _LateGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
@@ -134,10 +132,14 @@ def run(arguments: list[str] | None = None) -> int:
     except LabctlError as error:
         _tell(error)
         return int(error.exit_code)
-    except (_NobodyReads, OSError) as error:
-        if isinstance(error, _NobodyReads) or error.errno in _SILENT:
+    except _NobodyReads:
+        _say_no_more()
+        return _SILENT[errno.EPIPE]
+    except OSError as error:
+        silent = _SILENT.get(error.errno or 0)
+        if silent is not None:
             _say_no_more()
-            return _SILENT[error.errno]
+            return silent
         if error.errno not in _REFUSED:
             raise
         _tell(_refusal(error))
