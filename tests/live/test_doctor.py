@@ -357,12 +357,14 @@ def test_a_policy_that_postfix_does_not_see_is_told(scratch: LiveLab) -> None:
 
 LISTS = "smtpd_{client,sender,data,end_of_data}_restrictions=permit_sasl_authenticated"
 
+RELAY = "mynetworks=0.0.0.0/0 relay_relay_restrictions=permit_mynetworks,reject_unauth_destination"
+
 
 @pytest.mark.parametrize(
     ("change", "seen"),
     [
         (LISTS, "dave may not send, and Postfix answers 250"),
-        ("relay_relay_restrictions=permit", "port 25 relays for anybody: 250"),
+        (RELAY, "port 25 relays for anybody: 250"),
     ],
 )
 def test_a_postfix_that_lets_through_is_told(scratch: LiveLab, change: str, seen: str) -> None:
