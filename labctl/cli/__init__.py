@@ -57,8 +57,6 @@ _REFUSED = frozenset(
     }
 )
 _MENDING = ("heal", "up", "down")  # they need not be told
-# Of a terminal that was closed, and of a pipe, which a shell tells so of other tools.
-_SILENT = {errno.EIO: int(Exit.INTERRUPTED), errno.EPIPE: 128 + signal.SIGPIPE}
 
 
 class _NobodyReads(Exception):
@@ -132,19 +130,23 @@ def run(arguments: list[str] | None = None) -> int:
     except LabctlError as error:
         _tell(error)
         return int(error.exit_code)
-    except _NobodyReads:
-        _say_no_more()
-        return _SILENT[errno.EPIPE]
-    except OSError as error:
-        silent = _SILENT.get(error.errno or 0)
-        if silent is not None:
-            _say_no_more()
-            return silent
-        if error.errno not in _REFUSED:
-            raise
-        _tell(_refusal(error))
-        return int(Exit.HOST)
+    except (_NobodyReads, OSError) as error:
+        return _ended_by(error)
     return int(result or Exit.OK)
+
+
+def _ended_by(error: "_NobodyReads | OSError") -> int:
+    """Return the exit code, having told what there is to tell; raises what is a mistake of ours."""
+    if isinstance(error, _NobodyReads):
+        _say_no_more()
+        return 128 + signal.SIGPIPE  # as a shell tells of other tools
+    if error.errno == errno.EIO:  # of a terminal that was closed
+        _say_no_more()
+        return int(Exit.INTERRUPTED)
+    if error.errno not in _REFUSED:
+        raise error
+    _tell(_refusal(error))
+    return int(Exit.HOST)
 
 
 def _refusal(error: OSError) -> LabctlError:

@@ -160,16 +160,17 @@ class LabFiles:
         """Keep others from changing this lab meanwhile.
 
         Waits for whoever holds the lock; raises HostProblem naming him after `seconds`. Of a lab
-        that is none at the end nothing is left.
+        that is none at the end nothing is left; one whose record alone was lost keeps the rest.
         """
         with self._waited_for(seconds) as file:
             file.truncate(0)
             file.write(f"{doing} (process {os.getpid()})\n")
             file.flush()
+            known = self._record.exists()
             try:
                 yield
             finally:
-                if not self._record.exists():
+                if not self._record.exists() and (known or not any(self.secrets.glob("*"))):
                     self.remove()
 
     def _waited_for(self, seconds: float) -> TextIO:

@@ -64,6 +64,16 @@ def test_a_backup_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+def test_a_backup_takes_the_place_of_no_device(tmp_path: Path) -> None:
+    """Not even with --force: root would replace what others use."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = labctl("backup", str(pipe), "--force", state=tmp_path)
+    assert done.returncode == 2
+    assert "no ordinary file" in done.stderr
+    assert pipe.is_fifo()
+
+
 def test_what_is_larger_than_any_bundle_is_not_read(tmp_path: Path) -> None:
     """A file of gigabytes is refused by its size."""
     file = tmp_path / "x.tgz"

@@ -139,6 +139,16 @@ def test_of_a_lab_that_is_none_nothing_is_left(settings: Settings) -> None:
     assert files.require().slot == 0
 
 
+def test_a_lab_whose_record_alone_is_lost_keeps_its_secrets(settings: Settings) -> None:
+    """A command that holds the lock, and finds no record, takes away nothing else."""
+    files = LabFiles.of(settings, "default")
+    files.create()
+    (files.secrets / "ca.key").write_text("secret")
+    with files.locked("labctl reset"):
+        pass
+    assert (files.secrets / "ca.key").read_text() == "secret"
+
+
 def test_secrets_id_changes_with_a_file_and_tells_nothing(settings: Settings) -> None:
     """A password that is written anew changes it; reading or other files do not."""
     files = LabFiles.of(settings, "default")
