@@ -100,7 +100,7 @@ def cli(ctx: click.Context, name: str) -> None:
     Every option can also be given as an environment variable, or in .env: LABCTL_NAME,
     LABCTL_SCENARIO_VERBOSE and so on. Exit codes: 0 ok, 1 an expectation failed, 2 usage,
     3 the lab is not up, 4 this host lacks something, 5 a deadline passed, 6 invalid scenario,
-    130 interrupted.
+    130 interrupted, 141 nobody reads stdout any more.
     """
     ctx.obj = App(ROOT, dict(os.environ), name)
     if ctx.invoked_subcommand not in _MENDING:
@@ -137,7 +137,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _ended_by(error: "_NobodyReads | OSError") -> int:
     """Return the exit code, having told what there is to tell; raises what is a mistake of ours."""
-    if isinstance(error, _NobodyReads):
+    if isinstance(error, _NobodyReads | BrokenPipeError):
         _say_no_more()
         return 128 + signal.SIGPIPE  # as a shell tells of other tools
     if error.errno == errno.EIO:  # of a terminal that was closed

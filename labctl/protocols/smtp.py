@@ -287,6 +287,10 @@ class SmtpConnection:
         with suppress(smtplib.SMTPServerDisconnected):  # the next reply says so
             self._client.send_masked(data, shown)
 
+    def begins_line(self, shown: bytes) -> bool:
+        """Say whether, once this is written too, what follows begins a line."""
+        return (self._shown + shown)[-1:] in {b"", b"\n"}
+
     def content_after(self, shown: bytes) -> bool:
         """Say whether, once this is written too, what follows may be content of a message."""
         return _CONTENT.search(self._shown + shown) is not None

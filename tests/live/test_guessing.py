@@ -39,3 +39,5 @@ def test_wrong_passwords_make_imap_slower_unless_that_is_off(
     finally:
         scratch.run("up")
     assert done.code == {"on": 0, "off": 1}[penalty], done.out
+    if penalty == "off":
+        assert "expected     4s at least" in done.out, done.out

@@ -11,6 +11,7 @@ from labctl.errors import ExpectationFailed, UsageError
 from labctl.events import Check, Event, Wire
 from labctl.protocols.smtp import Reply
 from labctl.scenario.session import Session
+from labctl.scenario.steps.authenticate import Authenticate
 from labctl.scenario.steps.smtp import Smtp
 from labctl.scenario.wire import Words, heard, split, spoken
 
@@ -79,13 +80,16 @@ def test_a_line_is_a_mark_and_a_text() -> None:
         split("->x")
 
 
+def stack(server: Server) -> Endpoints:
+    """Return a stack that consists of this server, and of Dave."""
+    services = {"submission": server.endpoint}
+    return Endpoints("x", 0, "x.org", "dc=x", "", None, services, accounts={"dave": DAVE})
+
+
 def speak(server: Server, dialogues: Sequence[Sequence[str]], **keys: object) -> list[Event]:
     """Speak dialogues in one session; returns what was told."""
     told: list[Event] = []
-    stack = Endpoints(
-        "x", 0, "x.org", "dc=x", "", None, {"submission": server.endpoint}, accounts={"dave": DAVE}
-    )
-    session = Session(stack, "r", told.append)
+    session = Session(stack(server), "r", told.append)
     try:
         for dialogue in dialogues:
             Smtp(session="s", dialogue=tuple(dialogue), **keys).perform(session)
@@ -161,6 +165,17 @@ def test_a_sign_in_that_is_refused_fails() -> None:
         speak(server, [["-> NOOP"]], account="dave")
 
 
+def test_an_empty_password_is_sent_as_it_is() -> None:
+    """No guess takes its place: some directories let everybody in with none (RFC 4513 §5.1.2)."""
+    said = "AUTH PLAIN " + base64.b64encode(b"\0dave\0").decode()
+    with playing([*HELLO, f"C: {said}", "S: 235 2.7.0 ok", "C: .*"]) as server:
+        session = Session(stack(server), "r", lambda _: None)
+        step = {"account": "dave", "password": "", "with": ["submission"]}
+        Authenticate.model_validate(step).perform(session)
+        session.close()
+    assert said in server.heard
+
+
 def test_a_reply_that_does_not_come_fails_when_its_time_is_over() -> None:
     """`within` says how long it is waited for, and it is an expectation that was not met."""
     with (
@@ -183,6 +198,20 @@ def test_no_password_is_said_where_it_could_be_in_a_message(
     ):
         speak(server, [[*before, *heard, secret]])
     assert "AUTH" not in " ".join(server.heard)
+
+
+SECRET = r"-> \b(\p(dave))"
+
+
+@pytest.mark.parametrize("steps", [[["-> EHLO \\c", SECRET]], [["-> EHLO \\c"], [SECRET]]])
+def test_no_password_ends_a_line_that_another_has_begun(steps: list[list[str]]) -> None:
+    """A name in EHLO, or an address in RCPT, would be sent on with the next message."""
+    with (
+        playing([*HELLO, "C: .*", "S: 250 go on"]) as server,
+        pytest.raises(UsageError, match="at the beginning of a line"),
+    ):
+        speak(server, steps)
+    assert "Z2VoZWlt" not in " ".join(server.heard)
 
 
 def test_a_password_is_in_one_bracket_and_nowhere_else() -> None:

@@ -64,7 +64,7 @@ class Authenticate(Step):
         login = endpoints.accounts[self.account].login
         yield (
             "signs in",
-            f"as {login}{' with a wrong password' if self.password or self.guessed else ''}",
+            f"as {login}{'' if self._known else ' with a wrong password'}",
         )
         slow = f", after {shown(self.at_least)} at least" if self.at_least else ""
         yield "expects", f"{self.expect}{slow}"
@@ -73,13 +73,20 @@ class Authenticate(Step):
         """Say yes: it signs in, and hangs up."""
         return True
 
+    @property
+    def _known(self) -> bool:
+        return self.password is None and not self.guessed
+
+    def _wrong(self) -> str:
+        """Return the password of the file, which may be empty, or a new guess."""
+        return _new_guess() if self.password is None else self.password
+
     def perform(self, session: Session) -> None:
         """Sign in to each service that there is, on a connection of its own."""
         account = session.account(self.account)
-        known = self.password is None and not self.guessed
         for service in self._present(session):
-            password = account.password if known else Secret(self.password or _new_guess())
-            session.show_command(session.by_hand.sign_in(service, account, known=known))
+            password = account.password if self._known else Secret(self._wrong())
+            session.show_command(session.by_hand.sign_in(service, account, known=self._known))
             sign_in = _imap if service.startswith("imap") else _smtp
             accepted, said, seconds = sign_in(session, service, account, password)
             session.check(

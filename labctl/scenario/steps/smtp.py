@@ -152,13 +152,21 @@ class Smtp(Step):
 
 
 def _said(connection: SmtpConnection, texts: Iterable[str], words: Words) -> Spoken:
-    """Return what is sent in one piece; raises UsageError where a password may be in a message."""
+    """Return what is sent in one piece; raises UsageError where a password may be in a message, or
+    in another command that a part of a line before it has begun.
+    """
     said = Spoken()
     for text in texts:
-        if any(passwords(text)) and connection.content_after(said.shown):
-            raise UsageError(
-                "no password is said where DATA or BDAT was: it could be in a message",
-                "Give the sign-in a session of its own.",
-            )
+        if any(passwords(text)):
+            if connection.content_after(said.shown):
+                raise UsageError(
+                    "no password is said where DATA or BDAT was: it could be in a message",
+                    "Give the sign-in a session of its own.",
+                )
+            if not connection.begins_line(said.shown):
+                raise UsageError(
+                    "a password is said at the beginning of a line, or after AUTH alone",
+                    r"End the line before without `\c`.",
+                )
         said += spoken(text, words)
     return said
