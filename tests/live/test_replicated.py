@@ -153,6 +153,16 @@ def test_a_replica_is_confined_as_documented(whole: LiveLab, service: str) -> No
     assert docker_do("port", whole.container(service)) == ""
 
 
+def test_hiding_may_be_repeated(whole: LiveLab) -> None:
+    """One that was cut off does not know whether it was done, and does it again: once is enough."""
+    for _ in range(2):
+        whole.must("replica2", "hide-policy", "on")
+    assert whole.inside("replica2", "hide-policy", "is-off").code == 1
+    for _ in range(2):
+        whole.must("replica2", "hide-policy", "off")
+        whole.must("replica2", "hide-policy", "is-off")
+
+
 @pytest.mark.parametrize("service", REPLICAS)
 def test_a_replica_takes_no_change(whole: LiveLab, service: str) -> None:
     """It refers to the provider whoever would write, be it root (RFC 4511 §4.1.10)."""
