@@ -264,6 +264,23 @@ def test_an_empty_replica_answers_nobody(replicated: LiveLab) -> None:
     assert answer(replicated, "alice").startswith("250")
 
 
+def test_a_replica_that_fills_is_not_well(replicated: LiveLab) -> None:
+    """Its slapd runs, and nobody is told that it is well, nor how far it is behind."""
+    container = replicated.container("replica2")
+    docker_do("kill", container, replicated.container("openldap"))
+    image = docker_do("inspect", "-f", "{{.Config.Image}}", container).strip()
+    volume = f"{replicated.project}_replica2:/var/lib/ldap"
+    anew = "rm /var/lib/ldap/lock.mdb; : >/var/lib/ldap/data.mdb"
+    docker_do("run", "--rm", "-v", volume, "--entrypoint=sh", image, "-c", anew)
+    docker_do("start", container)
+    filling = ("test", "-S", "/run/slapd/filling")
+    eventually(lambda: replicated.inside("replica2", *filling).code == 0)
+    assert "Can't contact" in replicated.inside("replica2", "healthcheck").err
+    assert lags(replicated)["replica2"]["age_seconds"] is None
+    docker_do("start", replicated.container("openldap"))
+    eventually(lambda: replicated.inside("replica2", "healthcheck").code == 0)
+
+
 def test_a_limit_is_refused_where_it_would_open_the_lab(replicated: LiveLab) -> None:
     """`baseline` takes a policy that is hidden for a yes; nothing is changed."""
     done = replicated.ran("up", "--policy", "baseline", LAB_MAX_LAG_SECONDS=str(LIMIT))
