@@ -320,10 +320,14 @@ def test_a_backup_has_the_provider_and_replicas_fill_themselves(
 
 
 def test_a_thread_has_what_the_replicas_were_asked(replicated: LiveLab) -> None:
-    """`logs --follow` lets the replicas tell their operations, too, since Postfix asks them."""
+    """`logs --follow` lets the replicas tell their operations, too, since Postfix asks them; one
+    that is away is named, and keeps nobody from following the others.
+    """
+    kill(replicated, "replica2")
     process = replicated.start("logs", "--follow", "--account", "dave", "-o", "json")
     assert process.stdout is not None
     assert process.stderr is not None
+    assert "replica2 does not tell" in process.stderr.readline()
     assert "Following" in process.stderr.readline()
     answer(replicated, "dave")
     services = set()
@@ -334,3 +338,7 @@ def test_a_thread_has_what_the_replicas_were_asked(replicated: LiveLab) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert services >= {"replica1", "postfix"}
+    kill(replicated, "openldap", "replica1")
+    follow = replicated.ran("logs", "--follow", "--account", "dave")
+    assert follow.code == 3
+    assert "no directory tells its operations" in follow.err
