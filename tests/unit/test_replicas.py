@@ -10,8 +10,9 @@ import pytest
 from labctl.errors import DeadlinePassed, LabNotReady, UsageError
 from labctl.lab.containers import LabContainers
 from labctl.lab.engine import Engine
+from labctl.lab.project import Project
 from labctl.lab.replicas import REPLICAS, Ask, Lag, await_copies, lags
-from labctl.lab.state import LabRecord
+from labctl.lab.state import LabFiles, LabRecord
 from labctl.settings import load_settings
 
 
@@ -110,10 +111,21 @@ def test_a_limit_opens_no_lab(tmp_path: Path) -> None:
     """What is hidden is a yes on `baseline`; without replicas, or a limit, nothing is hidden."""
     limited = load_settings(tmp_path, {"LAB_MAX_LAG_SECONDS": "5"})
     with pytest.raises(UsageError, match="baseline"):
-        LabRecord(0, "baseline", "replicated").require_bounded(limited)
-    LabRecord(0, "hardened", "replicated").require_bounded(limited)
-    LabRecord(0, "baseline").require_bounded(limited)
-    LabRecord(0, "baseline", "replicated").require_bounded(load_settings(tmp_path, {}))
+        LabRecord(0, "baseline", "replicated").bounded(limited)
+    assert LabRecord(0, "hardened", "replicated").bounded(limited).max_lag == 5
+    assert LabRecord(0, "baseline").bounded(limited).max_lag is None
+    unlimited = load_settings(tmp_path, {})
+    assert LabRecord(0, "baseline", "replicated", 5).bounded(unlimited).max_lag is None
+
+
+def test_a_limit_stays_with_the_lab(tmp_path: Path) -> None:
+    """What `up` was told holds for the servers whatever the variable says to a later command."""
+    there = load_settings(tmp_path, {"LAB_MAX_LAG_SECONDS": "7"})
+    files = LabFiles.of(there, "default")
+    files.create()
+    files.write_record(LabRecord(0, "hardened", "replicated", 5))
+    Project(there, files, files.require(), Engine()).write_env({})
+    assert "LAB_MAX_LAG_SECONDS=5\n" in files.compose_env.read_text()
 
 
 def test_a_lab_of_before_is_single() -> None:
