@@ -72,6 +72,12 @@ def logs(
 
 
 def _as_they_are(app: App, services: tuple[str, ...], *, follow: bool, tail: int | None) -> int:
+    servers = app.lab.files.require().servers
+    if missing := [service for service in services if service not in servers]:
+        raise UsageError(
+            f"the lab {app.name!r} has no {' and no '.join(missing)}",
+            f"It has {', '.join(servers)}; `labctl up --directory replicated` adds replicas.",
+        )
     arguments = ["--no-log-prefix"] if len(services) == 1 else []
     arguments += ["--follow"] if follow else []
     arguments += [] if tail is None else ["--tail", str(tail)]
@@ -106,27 +112,27 @@ def _message(name: str) -> "Subject":
 def _thread(
     app: App, subject: "Subject", name: str, *, follow: bool, tail: int | None, output: str
 ) -> None:
-    from labctl.lab.following import Following, Operations, history, now
-    from labctl.lab.replicas import PROVIDER
+    from labctl.lab.following import Following, history, now, operations
     from labctl.lab.thread import Thread
 
     thread = Thread(subject)
     containers = app.lab.containers
     with ExitStack() as stack:
-        directories = (PROVIDER, *containers.replicas) if follow else ()
-        operations = [stack.enter_context(Operations(containers, each)) for each in directories]
+        told = stack.enter_context(operations(containers)) if follow else []
         began = now()
         found = _joined(thread, (said for said in history(containers) if said.at <= began))
         _print(found if tail is None else found[len(found) - min(tail, len(found)) :], output)
-        if not operations:
+        if not follow:
             if not found:
                 click.echo(f"The logs have nothing about {name}.", err=True)
             return
+        for silent in (each.directory for each, tells in told if not tells):
+            click.echo(f"Warning: {silent} does not tell its operations: it is away.", err=True)
         click.echo(
             f"Following {name} until Ctrl-C; meanwhile the directory tells its operations.",
             err=True,
         )
-        for burst in Following(containers, operations, began).bursts():
+        for burst in Following(containers, [each for each, _ in told], began).bursts():
             _print(_joined(thread, burst), output)
 
 

@@ -114,7 +114,7 @@ def status(app: App, *, output: str) -> int:
         "healthy": healthy >= servers,
         "services": [asdict(row) for row in states],
         "directory": record.directory,
-        "max_lag_seconds": app.lab.endpoints().max_lag_seconds,
+        "max_lag_seconds": record.max_lag,
         "replicas": [_as_data(lag) for lag in lags],
     }
     rows = [[row.service, row.state, row.health, row.started] for row in states]

@@ -212,11 +212,11 @@ class LabContainers:
         """Wait until the copies of the directory, but those that are broken on purpose, have all
         that it has now; says whether there are any.
 
-        Raises DeadlinePassed where one that answers stays behind.
+        Raises DeadlinePassed where one that runs stays behind.
         """
         well = [each for each in self.replicas if not self.broken.kinds(each)]
         if well:
-            await_copies(self.execute, well, seconds)
+            await_copies(self.execute, self.runs, well, seconds)
         return bool(well)
 
     def was_killed_for_memory(self, service: str) -> bool:

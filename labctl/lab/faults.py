@@ -75,7 +75,10 @@ def inflict(containers: "LabContainers", container: "Container", service: str, k
 
 
 def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[str]]:
-    """Return the commands that do by hand what `inflict` does."""
+    """Return the commands that do by hand what `inflict` does.
+
+    Raises LabNotReady where a replica cannot be kept behind: it is cut off, or its provider away.
+    """
     name = containers.container_name(service)
     if program := _PROGRAMS.get((service, kind)):
         return [["docker", "exec", name, program, "on"]]
@@ -85,6 +88,10 @@ def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[
         case "cut":
             command = ["docker", "network", "disconnect", containers.network, name]
         case "behind":
+            if not containers.runs(PROVIDER):
+                raise LabNotReady(
+                    f"{service} cannot be kept from hearing: {PROVIDER} does not run", HEAL_FIRST
+                )
             away = _AWAY.format(_address(containers, service), _mark(service))
             command = _on_the_wire(containers, PROVIDER, away)
         case "slow":
@@ -154,9 +161,12 @@ def _inside(service: str) -> list[list[str]]:
 
 
 def _address(containers: "LabContainers", service: str) -> str:
-    """Return a server's address on the lab's network."""
+    """Return a server's address on the lab's network; raises LabNotReady where it has none."""
     networks = containers.inspected(service)["NetworkSettings"]["Networks"]
-    return str(networks[containers.network]["IPAddress"])
+    address = networks.get(containers.network, {}).get("IPAddress")
+    if not address:
+        raise LabNotReady(f"{service} is not on the lab's network", HEAL_FIRST)
+    return str(address)
 
 
 def _mark(service: str) -> int:

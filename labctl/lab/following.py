@@ -3,12 +3,11 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from labctl.errors import LabNotReady
 from labctl.lab.held import Held
@@ -35,34 +34,14 @@ def now() -> str:
 
 
 class Operations:
-    """The program in a slapd's container that has its operations told, and ends with its input.
-
-    On entering, raises LabNotReady when slapd does not answer; on leaving, slapd is as before.
-    """
+    """The program in a slapd's container that has its operations told, and ends with its input."""
 
     def __init__(self, containers: "LabContainers", directory: str = PROVIDER) -> None:
-        self._directory = directory
+        self.directory = directory
         self._container = containers.container_name(directory)
         self._program: Held | None = None
         self._changing = threading.Lock()
         self._over = False
-
-    def __enter__(self) -> Self:
-        if not self.start():
-            self.end()
-            raise LabNotReady(
-                f"{self._directory} does not tell its operations: it is away, or older than labctl",
-                "See `labctl status`; `labctl up` brings it up to date.",
-            )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.end()
 
     def start(self) -> bool:
         """Start it, or start it anew; says whether slapd tells from now on."""
@@ -78,10 +57,10 @@ class Operations:
         program = self._program
         for line in program.lines() if program else ():
             at, _, text = line.partition(" ")
-            yield Said(at, self._directory, text)
+            yield Said(at, self.directory, text)
 
     def end(self) -> None:
-        """Close its input, and see it end; it is not started any more."""
+        """Close its input, and see it end, slapd as before; it is not started any more."""
         with self._changing:
             self._over = True
             self._stop()
@@ -90,6 +69,26 @@ class Operations:
         program, self._program = self._program, None
         if program is not None:
             program.end()
+
+
+@contextmanager
+def operations(containers: "LabContainers") -> Iterator[list[tuple[Operations, bool]]]:
+    """Have the directories tell their operations, and yield of each whether it does so yet: one
+    that is away may be back later. At the end each slapd is as before.
+
+    Raises LabNotReady where none does.
+    """
+    found = [Operations(containers, each) for each in (PROVIDER, *containers.replicas)]
+    with ExitStack() as stack:
+        for each in found:
+            stack.callback(each.end)
+        told = [(each, each.start()) for each in found]
+        if not any(tells for _, tells in told):
+            raise LabNotReady(
+                "no directory tells its operations: it is away, or older than labctl",
+                "See `labctl status`; `labctl up` brings it up to date.",
+            )
+        yield told
 
 
 @dataclass

@@ -78,7 +78,7 @@ class Lab:
             base_dn=base,
             policy=record.policy,
             directory=record.directory,
-            max_lag_seconds=self.settings.max_lag if record.replicas else None,
+            max_lag_seconds=record.max_lag,
             ca_file=self.files.ca.resolve(),
             services=services_of(self.settings, record.slot),
             attributes=self.settings.attributes,
@@ -217,8 +217,7 @@ class Lab:
             record = replace(record, policy=policy)
         if directory is not None:
             record = replace(record, directory=directory)
-        record.require_bounded(self.settings)
-        self.files.write_record(record)
+        self.files.write_record(record.bounded(self.settings))
 
     def _ensure_secrets(self) -> list[str]:
         from labctl.lab.certificates import Host, ensure_certificates

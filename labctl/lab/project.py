@@ -182,7 +182,7 @@ class Project:
         them alone, and Dovecot as long as the provider is away.
         """
         provider, replicas = "openldap", self.record.replicas
-        limit = self.settings.max_lag
+        limit = self.record.max_lag
         return {
             "LAB_LDAP_ROLE": "provider" if replicas else "single",
             "LAB_LDAP_HOST": " ".join(replicas or (provider,)),

@@ -55,16 +55,18 @@ def is_whole(ask: Ask, replica: str, since: float) -> bool | None:
     return True
 
 
-def await_copies(ask: Ask, replicas: Sequence[str], seconds: float) -> None:
-    """Wait until the copies that answer have all that the provider has now; one that does not
-    answer gives nobody a stale answer either.
+def await_copies(
+    ask: Ask, runs: Callable[[str], bool], replicas: Sequence[str], seconds: float
+) -> None:
+    """Wait until the copies that run have all that the provider has now; one that does not run
+    gives nobody a stale answer either. One that only does not answer may give it a moment later.
 
     Raises LabNotReady where the provider does not answer, DeadlinePassed where a copy stays behind.
     """
 
     def follows(replica: str) -> bool | None:
         had = _if_known(ask, replica)
-        return had is None or had >= since or None
+        return (not runs(replica) if had is None else had >= since) or None
 
     since = newest(ask, PROVIDER)
     end = time.monotonic() + seconds

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +16,7 @@ from labctl.errors import DeadlinePassed, HostProblem, LabctlError, LabNotReady,
 from labctl.lab.images import SERVICES
 from labctl.lab.replicas import REPLICAS
 from labctl.protocols.poll import poll
-from labctl.settings import MAX_SLOT, Settings, checked_name
+from labctl.settings import MAX_LAG, MAX_SLOT, MIN_LAG, Settings, checked_name
 
 LOCK_SECONDS = 120.0
 _SILENT = 2.0  # seconds of waiting that are not worth a word
@@ -25,11 +25,15 @@ _MOUNTED = {".pem", ".key", ".password"}
 
 @dataclass(frozen=True, slots=True)
 class LabRecord:
-    """What is decided when a lab first comes up; `slot` gives ports, subnet and project name."""
+    """What is decided when a lab first comes up; `slot` gives ports, subnet and project name.
+
+    `max_lag` is how far replicas may be behind, in seconds, as of the last `up`.
+    """
 
     slot: int
     policy: str
     directory: str = "single"
+    max_lag: int | None = None
 
     @property
     def replicas(self) -> tuple[str, ...]:
@@ -41,13 +45,18 @@ class LabRecord:
         """All services of the lab."""
         return (*SERVICES, *self.replicas)
 
-    def require_bounded(self, settings: Settings) -> None:
-        """Raise UsageError where a limit for the lag of replicas would open the lab."""
-        if self.replicas and settings.max_lag is not None and self.policy == "baseline":
+    def bounded(self, settings: Settings) -> "LabRecord":
+        """Return it with the limit that is set for the lag of replicas, if it has some.
+
+        Raises UsageError where the limit would open the lab.
+        """
+        limit = settings.max_lag if self.replicas else None
+        if limit is not None and self.policy == "baseline":
             raise UsageError(
                 "LAB_MAX_LAG_SECONDS hides the policy, and `baseline` takes that for a yes",
                 "Use `--policy hardened`, or unset it.",
             )
+        return replace(self, max_lag=limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +228,10 @@ def _record_of(data: Any) -> LabRecord:
     found = LabRecord(**data)
     if found.slot not in range(MAX_SLOT + 1) or found.policy not in {"hardened", "baseline"}:
         raise ValueError(f"there is no slot {found.slot!r} with the policy {found.policy!r}")
+    if found.directory not in {"single", "replicated"}:
+        raise ValueError(f"there is no {found.directory!r} directory")
+    if found.max_lag is not None and found.max_lag not in range(MIN_LAG, MAX_LAG + 1):
+        raise ValueError(f"there is no limit of {found.max_lag!r} seconds")
     return found
 
 

@@ -4,7 +4,6 @@ import json
 import math
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,10 +46,9 @@ def replicated(whole: LiveLab) -> Iterator[LiveLab]:
 
 @pytest.fixture
 def limited(replicated: LiveLab) -> LiveLab:
-    """The same, with a limit to the lag."""
-    lab = replace(replicated, env={**replicated.env, "LAB_MAX_LAG_SECONDS": str(LIMIT)})
-    lab.run("up")
-    return lab
+    """The same, with a limit to the lag, which `up` alone was told."""
+    replicated.run("up", LAB_MAX_LAG_SECONDS=str(LIMIT))
+    return replicated
 
 
 def lags(lab: LiveLab) -> dict[str, dict]:
@@ -120,14 +118,16 @@ def test_a_step_tells_that_the_replicas_have_the_change(whole: LiveLab) -> None:
     ("name", "reason"),
     [
         ("directory-away", "needs a single directory; this is replicated"),
-        ("replica-limit", f"needs LAB_MAX_LAG_SECONDS of at most 5; this is {LIMIT + 1}"),
+        ("replica-limit", "needs LAB_MAX_LAG_SECONDS of at most 5; this is not set"),
     ],
 )
 def test_what_does_not_fit_is_skipped_with_its_reason(
     whole: LiveLab, name: str, reason: str
 ) -> None:
-    """A directory that is away does not stop anybody here, and a limit may be too large."""
-    done = whole.ran("scenario", name, LAB_MAX_LAG_SECONDS=str(LIMIT + 1))
+    """A directory that is away does not stop anybody here, and the limit is the lab's: what the
+    variable says to `scenario` is none.
+    """
+    done = whole.ran("scenario", name, LAB_MAX_LAG_SECONDS=str(LIMIT))
     assert done.code == 1
     assert reason in done.out
 
@@ -151,6 +151,16 @@ def test_a_replica_is_confined_as_documented(whole: LiveLab, service: str) -> No
     users = {user for user, name in (row.split(maxsplit=1) for row in rows) if name not in SHELLS}
     assert users == USERS[service]
     assert docker_do("port", whole.container(service)) == ""
+
+
+def test_hiding_may_be_repeated(whole: LiveLab) -> None:
+    """One that was cut off does not know whether it was done, and does it again: once is enough."""
+    for _ in range(2):
+        whole.must("replica2", "hide-policy", "on")
+    assert whole.inside("replica2", "hide-policy", "is-off").code == 1
+    for _ in range(2):
+        whole.must("replica2", "hide-policy", "off")
+        whole.must("replica2", "hide-policy", "is-off")
 
 
 @pytest.mark.parametrize("service", REPLICAS)
@@ -254,6 +264,23 @@ def test_an_empty_replica_answers_nobody(replicated: LiveLab) -> None:
     assert answer(replicated, "alice").startswith("250")
 
 
+def test_a_replica_that_fills_is_not_well(replicated: LiveLab) -> None:
+    """Its slapd runs, and nobody is told that it is well, nor how far it is behind."""
+    container = replicated.container("replica2")
+    docker_do("kill", container, replicated.container("openldap"))
+    image = docker_do("inspect", "-f", "{{.Config.Image}}", container).strip()
+    volume = f"{replicated.project}_replica2:/var/lib/ldap"
+    anew = "rm /var/lib/ldap/lock.mdb; : >/var/lib/ldap/data.mdb"
+    docker_do("run", "--rm", "-v", volume, "--entrypoint=sh", image, "-c", anew)
+    docker_do("start", container)
+    filling = ("test", "-S", "/run/slapd/filling")
+    eventually(lambda: replicated.inside("replica2", *filling).code == 0)
+    assert "Can't contact" in replicated.inside("replica2", "healthcheck").err
+    assert lags(replicated)["replica2"]["age_seconds"] is None
+    docker_do("start", replicated.container("openldap"))
+    eventually(lambda: replicated.inside("replica2", "healthcheck").code == 0)
+
+
 def test_a_limit_is_refused_where_it_would_open_the_lab(replicated: LiveLab) -> None:
     """`baseline` takes a policy that is hidden for a yes; nothing is changed."""
     done = replicated.ran("up", "--policy", "baseline", LAB_MAX_LAG_SECONDS=str(LIMIT))
@@ -293,10 +320,14 @@ def test_a_backup_has_the_provider_and_replicas_fill_themselves(
 
 
 def test_a_thread_has_what_the_replicas_were_asked(replicated: LiveLab) -> None:
-    """`logs --follow` lets the replicas tell their operations, too, since Postfix asks them."""
+    """`logs --follow` lets the replicas tell their operations, too, since Postfix asks them; one
+    that is away is named, and keeps nobody from following the others.
+    """
+    kill(replicated, "replica2")
     process = replicated.start("logs", "--follow", "--account", "dave", "-o", "json")
     assert process.stdout is not None
     assert process.stderr is not None
+    assert "replica2 does not tell" in process.stderr.readline()
     assert "Following" in process.stderr.readline()
     answer(replicated, "dave")
     services = set()
@@ -307,3 +338,7 @@ def test_a_thread_has_what_the_replicas_were_asked(replicated: LiveLab) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert services >= {"replica1", "postfix"}
+    kill(replicated, "openldap", "replica1")
+    follow = replicated.ran("logs", "--follow", "--account", "dave")
+    assert follow.code == 3
+    assert "no directory tells its operations" in follow.err

@@ -179,6 +179,16 @@ def test_what_is_wrong_is_said_on_stderr_with_the_documented_code(
     assert done.stdout == ""
 
 
+def test_logs_of_a_server_that_the_lab_has_not_are_told_so(tmp_path: Path) -> None:
+    """A single directory has no replicas: a mistake (2), with who there is."""
+    lab = tmp_path / "labs" / "default"
+    lab.mkdir(parents=True)
+    (lab / "lab.json").write_text('{"slot": 0, "policy": "hardened"}')
+    done = labctl("logs", "postfix", "replica1", state=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the lab 'default' has no replica1\nIt has openldap, postfix," in done.stderr
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """The host's fault (4), in two lines that name the file; so is what stands in its place."""
     (tmp_path / "file").write_text("")

@@ -45,7 +45,15 @@ def test_a_lab_that_never_came_up_says_how_to_bring_it_up(settings: Settings) ->
 
 
 @pytest.mark.parametrize(
-    "text", ['{"slot": 1', "[]", '{"slot": 99, "policy": "hardened"}', '{"slot": 1, "policy": "x"}']
+    "text",
+    [
+        '{"slot": 1',
+        "[]",
+        '{"slot": 99, "policy": "hardened"}',
+        '{"slot": 1, "policy": "x"}',
+        '{"slot": 1, "policy": "hardened", "directory": "x"}',
+        '{"slot": 1, "policy": "hardened", "max_lag": 2}',
+    ],
 )
 def test_a_damaged_record_is_a_clear_error(settings: Settings, text: str) -> None:
     """Half a file, or one that no lab has, names itself and says what to do."""

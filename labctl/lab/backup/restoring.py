@@ -43,8 +43,8 @@ def restore(lab: "Lab", backup: Examined, work: Path, progress: Progress) -> Non
     """
     require_settings(backup.statement, lab.settings)
     slot = require_empty(lab)
-    record = LabRecord(slot, backup.statement.policy, backup.statement.directory)
-    record.require_bounded(lab.settings)
+    statement = backup.statement
+    record = LabRecord(slot, statement.policy, statement.directory).bounded(lab.settings)
     with _all_or_nothing(lab):
         lab.files.half_restored.touch()
         lab.files.write_record(record)
