@@ -179,7 +179,7 @@ class Project:
 
     def _directories(self) -> dict[str, str]:
         """Return who asks which directory: where there are replicas, Postfix and the milter ask
-        them alone, and Dovecot as long as the provider is away.
+        them alone, and Dovecot turns to them where the provider is away.
         """
         provider, replicas = "openldap", self.record.replicas
         limit = self.record.max_lag
