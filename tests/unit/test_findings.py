@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from labctl.endpoints import Account, Secret
+from labctl.endpoints import Account, Endpoint, Secret
 from labctl.errors import Exit, HostProblem, LabNotReady
-from labctl.lab.doctor import ASKS, policy
+from labctl.lab.certificates import Host, ensure_certificates
+from labctl.lab.doctor import ASKS, policy, servers
 from labctl.lab.doctor.finding import Finding, Level, looked, well
 from labctl.lab.doctor.listeners import TABLES, listener, listening
 from labctl.lab.doctor.mail import domains
+from labctl.lab.images import CERTIFIED
 from labctl.lab.replicas import REPLICAS
 from labctl.lab.state import LabRecord
 from labctl.protocols.smtp import Outcome, Reply, Stage
@@ -144,3 +146,48 @@ def test_a_replica_that_hides_the_policy_is_told(monkeypatch: pytest.MonkeyPatch
 def test_nobody_asks_postfix_who_would_wait_for_a_replica(what: str) -> None:
     """A paused replica never answers him."""
     assert ASKS[what].issuperset(REPLICAS)
+
+
+def away(tmp_path: Path, said: str, directory: str) -> Any:
+    """Return a lab whose directory has ended with a refusal to start, and those words."""
+    here = lab("")
+    here.containers.project = "lab"
+    here.containers.exit_code = lambda _: 78
+    here.containers.last_lines = lambda _service, _count: said
+    ca, broken = tmp_path / "ca.pem", tmp_path / "broken"
+    here.files = SimpleNamespace(command="labctl", secrets=tmp_path, ca=ca, broken=broken)
+    here.project = SimpleNamespace(record=LabRecord(0, "hardened", directory))
+    here.endpoints = lambda: SimpleNamespace(services={})
+    return here
+
+
+def test_only_a_damaged_database_is_made_anew(tmp_path: Path) -> None:
+    """With its replicas, which have what is lost; other names in the settings are no damage."""
+    other = "was made with the names 'a'.\nset the old names again, or remove the volume"
+    found = servers.services(away(tmp_path, other, "single"), [])
+    assert (found.level, found.mend) == (Level.FAIL, "labctl up")
+    spoilt = "could not be brought up to date.\nwhere the volume is damaged, remove it"
+    assert servers.services(away(tmp_path, spoilt, "single"), []).mend == (
+        "docker rm --force lab-openldap && docker volume rm lab_directory && labctl up"
+    )
+    assert servers.services(away(tmp_path, spoilt, "replicated"), []).mend == (
+        "docker rm --force lab-openldap lab-replica1 lab-replica2"
+        " && docker volume rm lab_directory lab_replica1 lab_replica2 && labctl up"
+    )
+
+
+@pytest.mark.parametrize(("directory", "level"), [("replicated", Level.FAIL), ("single", Level.OK)])
+def test_the_certificates_of_the_servers_there_are_looked_at(
+    tmp_path: Path, directory: str, level: Level
+) -> None:
+    """A damaged one of a replica's is told; nobody misses it where there is no replica."""
+    ensure_certificates(tmp_path, (*CERTIFIED, *REPLICAS), Host("mail.x.org"))
+    (tmp_path / "replica1.pem").write_text("nonsense")
+    here = away(tmp_path, "", directory)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = Endpoint("127.0.0.1", server.getsockname()[1], "tls")
+    names = ("ldaps", "submissions", "imaps")
+    here.endpoints = lambda: SimpleNamespace(services=dict.fromkeys(names, nobody))
+    found = servers.certificates(here)
+    assert found.level is level
+    assert ("replica1.pem" in found.seen) is (level is Level.FAIL)
