@@ -1,7 +1,8 @@
 """The commands about scenarios: scenarios, scenario, check, report."""
 
 import sys
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,12 +190,17 @@ def scenario(
             return code
 
 
-def _alone(app: App, names: tuple[str, ...]) -> AbstractContextManager[None]:
+@contextmanager
+def _alone(app: App, names: tuple[str, ...]) -> Iterator[None]:
     """Keep others from changing the lab meanwhile: a second run would take for the state before it
-    what this one has changed, and put that back.
+    what this one has changed, and put that back. A lab that became another one until then is read
+    anew.
     """
     app.lab.files.require()
-    return app.lab.files.locked(f"labctl scenario {' '.join(names)}")
+    with app.lab.files.locked(f"labctl scenario {' '.join(names)}"):
+        if app.lab.project.record != app.lab.files.require():
+            del app.lab
+        yield
 
 
 def _open_shells(app: App) -> None:

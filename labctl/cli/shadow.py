@@ -31,13 +31,15 @@ def shadow(app: App, *, switch: bool | None, output: str) -> None:
     """
     from labctl.lab import shadow as lab
 
-    containers, command = app.lab.containers, app.lab.files.command
+    command = app.lab.files.command
     if switch is None:
-        found = lab.rehearsal(containers.mail_log())
+        found = lab.rehearsal(app.lab.containers.mail_log())
         show(output, _data(found), HEADER, [_row(each) for each in found.blocked])
         click.echo(_said(found, command), err=True)
         return
+    app.lab.files.require()
     with app.lab.files.locked(f"{command} shadow --{'on' if switch else 'off'}"):
+        containers = app.lab.containers
         reloaded = lab.switch(containers, on=switch)
         if not switch and lab.is_on(containers):
             raise LabNotReady(

@@ -260,7 +260,10 @@ class Lab:
             with self.directory() as directory:
                 return converge(directory, seed, people, reset=reset)
 
-        return self._see_answers(progress, converged, people)
+        found = self._see_answers(progress, converged, people)
+        settled = {name: replace(who, pending=False) for name, who in people.items()}
+        write_people(self.files.accounts, settled)
+        return found
 
     def _see_answers(
         self, progress: Progress, directory: Callable[[], T], people: Mapping[str, Person]

@@ -1,11 +1,13 @@
 """Adding and removing a person: directory, Maildir and password together, or none of them.
 
-Who is added is noted first, with his password: where that command is killed, the next about him, or
-`up`, takes it up. Who is removed is forgotten first.
+Who is added is noted first, as pending, with his password: where that command is killed, the next
+about him, or `up`, takes it up. Who is removed is forgotten first.
 """
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labctl.endpoints import PROGRAMS, STRANGER
@@ -49,13 +51,16 @@ def add_person(lab: "Lab", name: str, aliases: Sequence[str]) -> Person:
         known = read_people(lab.files.accounts)
         person = _new(lab, name, aliases, known)
         try:
-            write_people(lab.files.accounts, {**known, name: person})
+            write_people(lab.files.accounts, {**known, name: replace(person, pending=True)})
             lab.remove_maildirs(name)  # of one who was here before
             lab.make_maildirs({name: person})
             _add(directory, person, lab)
         except LabctlError:
             _forget(lab, name)
+            with suppress(LabctlError):
+                lab.remove_maildirs(name)
             raise
+        write_people(lab.files.accounts, {**known, name: person})
     return person
 
 

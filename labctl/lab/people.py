@@ -15,7 +15,9 @@ from labctl.lab.state import write_private
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One of them; `password_hash` is what the directory holds as userPassword."""
+    """One of them; `password_hash` is what the directory holds as userPassword. Whose addition has
+    not ended is `pending`.
+    """
 
     login: str
     address: str
@@ -23,6 +25,7 @@ class Person:
     uid_number: int
     password: str
     password_hash: str
+    pending: bool = False
 
     def account(self) -> Account:
         """Return what a scenario needs to know."""

@@ -18,11 +18,14 @@ DEFAULTS = ("truenorth.local", "dc=truenorth,dc=local", "tnMailSendAllowed", "tn
 
 @dataclass(frozen=True, slots=True)
 class SeedEntry:
-    """A person as the seed has him."""
+    """A person as the seed has him, or whoever added him; one who is not `required` is left away
+    where somebody has deleted him.
+    """
 
     name: str
     dn: str
     values: Mapping[str, tuple[str, ...]]
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ def entry_of(person: Person, settings: Settings) -> SeedEntry:
         names.status: ("active",),
     }
     dn = f"uid={person.login},ou=users,{settings.base_dn}"
-    return SeedEntry(person.login, dn, {name: given for name, given in values.items() if given})
+    given = {name: value for name, value in values.items() if value}
+    return SeedEntry(person.login, dn, given, required=person.pending)
 
 
 def people_of(seed: Iterable[SeedEntry], known: Mapping[str, Person]) -> dict[str, Person]:
@@ -112,7 +116,8 @@ def converge(
     *,
     reset: bool,
 ) -> Converged:
-    """Make the directory's people what the seed says, and those who were added after it.
+    """Make the directory's people what the seed says, and those who were added after it, of whom
+    only those come whose addition was cut short.
 
     An `up` leaves policy attributes and people it does not know as they are, since those may be
     somebody's work; a `reset` puts these back, too, and removes whoever is not in the seed.
@@ -124,8 +129,9 @@ def converge(
         values = {**wanted.values, "userPassword": (people[wanted.name].password_hash,)}
         entry = present.pop(wanted.name, None)
         if entry is None:
-            directory.add(wanted.dn, values)
-            added += 1
+            if wanted.required:
+                directory.add(wanted.dn, values)
+                added += 1
         elif differing := _differing(entry, values, kept, reset=reset):
             directory.replace(entry.dn, differing)
             corrected += 1

@@ -161,8 +161,15 @@ class LabFiles:
         return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:12]
 
     def remove(self) -> None:
-        """Delete all of it."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Delete all of it, the lock last: who waits for it makes the lab anew from then on."""
+        for path in [*self.directory.glob("*")]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path != self._lock_file:
+                path.unlink(missing_ok=True)
+        self._lock_file.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody has made it anew
+            self.directory.rmdir()
 
     @contextmanager
     def locked(self, doing: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
@@ -179,7 +186,11 @@ class LabFiles:
             try:
                 yield
             finally:
-                if not self._record.exists() and (known or not any(self.secrets.glob("*"))):
+                if (
+                    self._is_the_lock(file)  # else it went with the lab, and the next one has his
+                    and not self._record.exists()
+                    and (known or not any(self.secrets.glob("*")))
+                ):
                     self.remove()
 
     def _waited_for(self, seconds: float) -> TextIO:
@@ -206,12 +217,17 @@ class LabFiles:
                 self.create()
                 file = stack.enter_context(self._lock_file.open("a+", encoding="utf-8"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.samestat(os.fstat(file.fileno()), self._lock_file.stat()):
+                if not self._is_the_lock(file):
                     return None
             except (BlockingIOError, FileNotFoundError, FileExistsError):
                 return None  # who has it holds it, or removes it just now with the lab
             stack.pop_all()
             return file
+
+    def _is_the_lock(self, file: TextIO) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(file.fileno()), self._lock_file.stat())
+        return False
 
     def _holder(self) -> str:
         with suppress(OSError):

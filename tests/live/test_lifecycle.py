@@ -1,5 +1,6 @@
 """Up, down, reset and restarts: done twice or interrupted, nothing is lost or left behind."""
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -81,15 +82,20 @@ def test_a_person_added_by_hand_works_at_once_and_leaves_nothing_when_removed(
     lab.run("user", "show", "grace", code=2)
 
 
-def test_an_addition_that_was_cut_short_is_taken_up(lab: LiveLab) -> None:
-    """Whoever is noted and has no entry, as a killed `user add` leaves him, is made whole by `up`,
-    added anew, or removed; and others are added meanwhile.
+def test_an_addition_that_was_cut_short_is_taken_up(lab: LiveLab, state: Path) -> None:
+    """Whoever is noted as pending and has no entry, as a killed `user add` leaves him, is made
+    whole by `up`, added anew, or removed; and others are added meanwhile.
     """
     base = lab.json("endpoints")["base_dn"]
+    accounts = state / "labs" / lab.name / "secrets" / "accounts.json"
 
     def cut_short() -> None:
         lab.must("openldap", "ldapdelete", *AS_ADMIN[1:], f"uid=henry,ou=users,{base}")
         lab.must("dovecot", "rm", "-r", "/home/henry")
+        noted = json.loads(accounts.read_text())
+        assert noted["henry"]["pending"] is False
+        noted["henry"]["pending"] = True
+        accounts.write_text(json.dumps(noted))
 
     lab.run("user", "add", "henry")
     cut_short()
@@ -103,6 +109,16 @@ def test_an_addition_that_was_cut_short_is_taken_up(lab: LiveLab) -> None:
     lab.run("user", "remove", "henry")
     assert "0 added" in lab.ran("up").err
     lab.run("user", "remove", "iris")
+
+
+def test_whom_the_directory_has_deleted_does_not_come_back(lab: LiveLab) -> None:
+    """Somebody who was added, and whom another program removes; `user remove` clears up."""
+    base = lab.json("endpoints")["base_dn"]
+    lab.run("user", "add", "henry")
+    lab.must("openldap", "ldapdelete", *AS_ADMIN[1:], f"uid=henry,ou=users,{base}")
+    assert "0 added" in lab.ran("up").err
+    lab.run("user", "show", "henry", code=2)
+    lab.run("user", "remove", "henry")
 
 
 def test_names_that_mean_something_else_are_no_people(lab: LiveLab) -> None:

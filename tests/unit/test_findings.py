@@ -6,14 +6,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from docker.errors import NotFound
 
+from labctl.endpoints import Account, Endpoint, Secret
 from labctl.errors import Exit, HostProblem, LabNotReady
+from labctl.lab.certificates import Host, ensure_certificates
+from labctl.lab.doctor import ASKS, policy, servers
 from labctl.lab.doctor.finding import Finding, Level, looked, well
 from labctl.lab.doctor.listeners import TABLES, listener, listening
 from labctl.lab.doctor.mail import domains
+from labctl.lab.images import CERTIFIED
+from labctl.lab.replicas import REPLICAS
+from labctl.lab.state import LabRecord
+from labctl.protocols.smtp import Outcome, Reply, Stage
 
 LAB: Any = None
+HIDDEN = Secret("x")
 
 TABLE = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -86,3 +95,99 @@ def test_a_domain_is_found_in_two_classes_however_they_are_written() -> None:
     assert found.mend == "docker restart lab-postfix"
     alone = "mydestination =\nvirtual_alias_domains = \nvirtual_mailbox_domains = x.org\n"
     assert domains(lab(alone)) == well("x.org: virtual_mailbox_domains")
+
+
+REFUSED = Outcome(Stage.RCPT, Reply(554, "5.7.1", "Access denied"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        (REFUSED, Level.OK),
+        (Outcome(Stage.RCPT, Reply(450, "4.7.1", "The policy is hidden")), Level.FAIL),
+        (Outcome(Stage.RCPT, Reply(451, "4.3.0", "Temporary lookup failure")), Level.FAIL),
+        (Outcome(Stage.AUTH, Reply(535, "5.7.8", "Authentication failed")), Level.FAIL),
+        (Outcome(Stage.RCPT, Reply(250, "2.1.5", "Ok")), Level.FAIL),
+    ],
+)
+def test_only_the_policys_own_refusal_is_its_enforcement(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, level: Level
+) -> None:
+    """Neither a directory that does not tell, nor a sign-in that fails."""
+    outcomes = iter([REFUSED, outcome])
+    monkeypatch.setattr("labctl.lab.shadow.is_on", lambda _: False)
+    monkeypatch.setattr(policy, "_blocked", lambda _: Account("dave", "dave", "d@x.org", HIDDEN))
+    monkeypatch.setattr(policy, "_told", lambda *_: next(outcomes))
+    found = policy.enforced(lab(""))
+    assert found.level is level
+    assert str(outcome) in found.seen
+
+
+def test_a_replica_that_hides_the_policy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that does, with what has it render its own rules."""
+
+    def ask(service: str, _command: list[str]) -> str:
+        if service == "replica2":
+            raise LabNotReady("hide-policy failed (1)")
+        return ""
+
+    here = lab("")
+    here.containers.execute = ask
+    here.project = SimpleNamespace(record=LabRecord(0, "hardened", "replicated"))
+    monkeypatch.setattr(policy, "unseen_policies", lambda _: [])
+    found = policy.visible(here)
+    assert (found.level, found.mend) == (Level.FAIL, "docker restart lab-replica2")
+    assert found.seen.startswith("replica2 hides")
+    here.project.record = LabRecord(0, "hardened")
+    assert policy.visible(here).level is Level.OK
+
+
+@pytest.mark.parametrize("what", ["enforcement", "sign-in", "policy attributes", "replicas"])
+def test_nobody_asks_postfix_who_would_wait_for_a_replica(what: str) -> None:
+    """A paused replica never answers him."""
+    assert ASKS[what].issuperset(REPLICAS)
+
+
+def away(tmp_path: Path, said: str, directory: str) -> Any:
+    """Return a lab whose directory has ended with a refusal to start, and those words."""
+    here = lab("")
+    here.containers.project = "lab"
+    here.containers.exit_code = lambda _: 78
+    here.containers.last_lines = lambda _service, _count: said
+    ca, broken = tmp_path / "ca.pem", tmp_path / "broken"
+    here.files = SimpleNamespace(command="labctl", secrets=tmp_path, ca=ca, broken=broken)
+    here.project = SimpleNamespace(record=LabRecord(0, "hardened", directory))
+    here.endpoints = lambda: SimpleNamespace(services={})
+    return here
+
+
+def test_only_a_damaged_database_is_made_anew(tmp_path: Path) -> None:
+    """With its replicas, which have what is lost; other names in the settings are no damage."""
+    other = "was made with the names 'a'.\nset the old names again, or remove the volume"
+    found = servers.services(away(tmp_path, other, "single"), [])
+    assert (found.level, found.mend) == (Level.FAIL, "labctl up")
+    spoilt = "could not be brought up to date.\nwhere the volume is damaged, remove it"
+    assert servers.services(away(tmp_path, spoilt, "single"), []).mend == (
+        "docker rm --force lab-openldap && docker volume rm lab_directory && labctl up"
+    )
+    assert servers.services(away(tmp_path, spoilt, "replicated"), []).mend == (
+        "docker rm --force lab-openldap lab-replica1 lab-replica2"
+        " && docker volume rm lab_directory lab_replica1 lab_replica2 && labctl up"
+    )
+
+
+@pytest.mark.parametrize(("directory", "level"), [("replicated", Level.FAIL), ("single", Level.OK)])
+def test_the_certificates_of_the_servers_there_are_looked_at(
+    tmp_path: Path, directory: str, level: Level
+) -> None:
+    """A damaged one of a replica's is told; nobody misses it where there is no replica."""
+    ensure_certificates(tmp_path, (*CERTIFIED, *REPLICAS), Host("mail.x.org"))
+    (tmp_path / "replica1.pem").write_text("nonsense")
+    here = away(tmp_path, "", directory)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = Endpoint("127.0.0.1", server.getsockname()[1], "tls")
+    names = ("ldaps", "submissions", "imaps")
+    here.endpoints = lambda: SimpleNamespace(services=dict.fromkeys(names, nobody))
+    found = servers.certificates(here)
+    assert found.level is level
+    assert ("replica1.pem" in found.seen) is (level is Level.FAIL)

@@ -5,12 +5,15 @@ import os
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from dialogue import playing
 
+from labctl.cli.app import App
+from labctl.cli.scenario import _alone
 from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, LabNotReady, UsageError
 from labctl.lab import certificates
@@ -20,6 +23,7 @@ from labctl.lab.images import image_of
 from labctl.lab.lab import Lab
 from labctl.lab.people import new_password, password_hash, read_people, write_people
 from labctl.lab.project import Project, port_of, services_of
+from labctl.lab.replicas import REPLICAS
 from labctl.lab.seed import people_of, read_seed
 from labctl.lab.state import LabFiles, LabRecord, free_slot, lab_names, write_private
 from labctl.protocols.smtp import SmtpConnection
@@ -117,10 +121,14 @@ def test_of_those_who_wait_for_a_lab_that_is_removed_one_goes_first(settings: Se
     first, others = LabFiles.of(settings, "default"), LabFiles.of(settings, "default")
     inside: list[int] = []
     most: list[int] = []
+    met = Event()
 
     def enter() -> None:
         with others.locked("labctl up", seconds=30):
             inside.append(1)
+            if len(inside) > 1:
+                met.set()
+            met.wait(0.1)  # for another one, who must not come
             most.append(len(inside))
             others.write_record(LabRecord(0, "hardened"))
             inside.pop()
@@ -134,6 +142,20 @@ def test_of_those_who_wait_for_a_lab_that_is_removed_one_goes_first(settings: Se
             each.result()
     assert most == [1, 1, 1, 1]
     assert not first.directory.exists()
+
+
+def test_a_run_that_waited_for_a_lab_sees_what_became_of_it(settings: Settings) -> None:
+    """Another command changed it, after the run had read it and before it had the lock."""
+    app = App(ROOT / "docs", {"LAB_STATE_DIR": str(settings.state)}, "default")
+    app.lab.files.create()
+    app.lab.files.write_record(LabRecord(0, "hardened"))
+    assert app.lab.project.record.replicas == ()
+    app.lab.files.write_record(LabRecord(0, "hardened", "replicated"))
+    with _alone(app, ("offboarding",)):
+        assert app.lab.project.record.replicas == REPLICAS
+        kept = app.lab
+    with _alone(app, ("offboarding",)):
+        assert app.lab is kept
 
 
 def test_of_a_lab_that_is_none_nothing_is_left(settings: Settings) -> None:

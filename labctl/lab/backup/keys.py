@@ -83,5 +83,6 @@ def _is_person(name: str, person: Person) -> bool:
         person.login == name
         and bool(_LOGIN.fullmatch(name))
         and type(person.uid_number) is int
+        and type(person.pending) is bool
         and all(isinstance(t, str) and t.isprintable() and len(t) <= _LONGEST for t in texts)
     )

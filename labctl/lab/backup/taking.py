@@ -52,8 +52,9 @@ def take(lab: "Lab", path: Path, progress: Progress) -> tuple[Statement, str]:
     """
     from docker.errors import DockerException
 
-    record = lab.files.require()
+    lab.files.require()
     with lab.files.locked("labctl backup"):
+        record = lab.files.require()
         _require_well(lab)
         try:
             with lab.files.workplace() as work:

@@ -37,15 +37,16 @@ IN_THE_LAB: Final[Mapping[str, Look]] = {
     "mailboxes": mail.mailboxes,
 }
 WITH_REPLICAS: Final[Mapping[str, Look]] = {"replicas": replicas.in_step}
-# The servers that a look asks, where it is not each one that runs.
+# The servers that a look asks, where it is not each one that runs; Postfix asks the replicas, where
+# there are any, about each transaction.
 ASKS: Final[Mapping[str, frozenset[str]]] = {
     "certificates": frozenset({"openldap", "postfix", "dovecot"}),
     "directory": frozenset({"openldap"}),
-    "policy attributes": frozenset({"openldap"}),
-    "enforcement": frozenset({"openldap", "postfix", "dovecot"}),
+    "policy attributes": frozenset({"openldap", *REPLICAS}),
+    "enforcement": frozenset({"openldap", "postfix", "dovecot", *REPLICAS}),
     "domains": frozenset({"postfix"}),
     "replicas": frozenset({PROVIDER, *REPLICAS}),
-    "sign-in": frozenset(SERVICES),
+    "sign-in": frozenset({*SERVICES, *REPLICAS}),
     "refused sign-ins": frozenset({"openldap", "postfix", "dovecot"}),
     "queue": frozenset({"postfix"}),
     "mailboxes": frozenset({"openldap", "dovecot"}),

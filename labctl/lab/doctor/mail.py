@@ -12,6 +12,7 @@ from labctl.lab.doctor.finding import Finding, warn, well, wrong
 from labctl.lab.following import history
 from labctl.lab.queue import waiting
 from labctl.lab.ready import unheard
+from labctl.lab.seed import read_seed
 from labctl.lab.spoken import Said, Subject
 from labctl.lab.thread import Thread
 from labctl.protocols.directory import Directory
@@ -30,6 +31,7 @@ _CLASSES: Final = (
 )
 _SIGN_IN: Final = ("postfix", "dovecot")  # who log it
 _OTHER: Final = "another password than is known here"
+_GONE: Final = "there is no such entry"
 _RECENT = timedelta(minutes=10)
 _LONG = timedelta(seconds=10)  # a lab tries again each second
 _REFUSED: Final = re.compile(
@@ -61,7 +63,7 @@ def sign_in(lab: "Lab") -> Finding:
     accounts = lab.endpoints().accounts
     for who in accounts.values():
         if cause := _directory_refuses(lab, who):
-            return wrong(cause, f"{lab.files.command} up")
+            return wrong(cause, _put_right(lab, who, gone=cause.endswith(_GONE)))
     first = next(iter(accounts.values()), None)
     if first is None:
         return wrong("nobody's password is known here", f"{lab.files.command} up")
@@ -75,6 +77,14 @@ def sign_in(lab: "Lab") -> Finding:
             culprit = service if isinstance(error, LabNotReady) else "dovecot"
             return wrong(cause, f"docker restart {lab.containers.container_name(culprit)}")
     return well(f"{len(accounts)} people in the directory, {first.login} at IMAP and submission")
+
+
+def _put_right(lab: "Lab", who: Account, *, gone: bool) -> str:
+    """Return the command: `up` brings back nobody who was added, and then deleted."""
+    seed = read_seed(lab.settings.root / "scenarios" / "seed.ldif", lab.settings)
+    if gone and who.login not in {entry.name for entry in seed}:
+        return f"{lab.files.command} user remove {who.login}"
+    return f"{lab.files.command} up"
 
 
 def _directory_refuses(lab: "Lab", who: Account) -> str:
@@ -94,7 +104,7 @@ def _entry(lab: "Lab", login: str) -> str:
         try:
             entry = opened.person(login)
         except UsageError:
-            return "there is no such entry"
+            return _GONE
     what = _OTHER if entry.all("userPassword") else "no password"
     return f"the entry {entry.dn} has {what}"
 

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from labctl.endpoints import Account
-from labctl.errors import SignInRefused
+from labctl.errors import LabNotReady, SignInRefused
 from labctl.lab import shadow
 from labctl.lab.doctor.finding import Finding, well, wrong
 from labctl.lab.ready import unheard
 from labctl.lab.visibility import unseen_policies
 from labctl.protocols.directory import Directory
-from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection
+from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection, Stage
 from labctl.protocols.tls import client_context
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ def visible(lab: "Lab") -> Finding:
             f"Postfix's account cannot see the policy attributes of {', '.join(unseen)}",
             _restart(lab),
         )
+    for replica in lab.project.record.replicas:
+        try:
+            lab.containers.execute(replica, ["hide-policy", "is-off"])
+        except LabNotReady:
+            return wrong(
+                f"{replica} hides the policy attributes from Postfix's account",
+                f"docker restart {lab.containers.container_name(replica)}",
+            )
     return well("seen by Postfix's account wherever they are set")
 
 
@@ -69,7 +77,17 @@ def enforced(lab: "Lab") -> Finding:
     outcome = _told(lab, "submission", Envelope(who.address, (who.address,)), who)
     if outcome.reply.ok:
         return wrong(f"{who.name} may not send, and Postfix answers {outcome}", restart)
+    if not _is_the_policys(outcome):
+        said = f"{who.name}, who may not send, is told {outcome}: not the policy's refusal"
+        return wrong(said, _restart(lab))
     return well(f"port 25 relays nothing; {who.name}, who may not send, is told {outcome}")
+
+
+def _is_the_policys(outcome: Outcome) -> bool:
+    """Say whether that is a refusal for good, once it is known who asks: neither a sign-in that
+    fails, nor a directory that does not tell.
+    """
+    return outcome.stage is Stage.RCPT and not (outcome.reply.ok or outcome.reply.temporary)
 
 
 def _blocked(lab: "Lab") -> Account | None:

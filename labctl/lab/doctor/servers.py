@@ -88,12 +88,14 @@ def _damaged(lab: "Lab", away: Collection[str]) -> Finding | None:
     if "openldap" not in away or lab.containers.exit_code("openldap") != _REFUSES:
         return None
     last = lab.containers.last_lines("openldap", 2)
-    if "volume" not in last:
+    if "damaged" not in last:
         return None
-    container, volume = _containers(lab, ["openldap"]), f"{lab.containers.project}_directory"
+    replicas = lab.project.record.replicas  # which have what is lost
+    containers = _containers(lab, ["openldap", *replicas])
+    volumes = " ".join(f"{lab.containers.project}_{name}" for name in ("directory", *replicas))
     return wrong(
         f"openldap does not run: {' '.join(last.split())} Anew, the entries are those of the seed",
-        f"docker rm {container} && docker volume rm {volume} && {lab.files.command} up",
+        f"docker rm --force {containers} && docker volume rm {volumes} && {lab.files.command} up",
     )
 
 
@@ -164,7 +166,8 @@ def certificates(lab: "Lab") -> Finding:
     from labctl.lab.certificates import RENEW_DAYS, is_damaged
 
     up = f"{lab.files.command} up"
-    for name in ("ca", *CERTIFIED):
+    names = ("ca", *CERTIFIED, *lab.project.record.replicas)
+    for name in names:
         if is_damaged(lab.files.secrets, name):
             where = lab.files.secrets / f"{name}.pem"
             return wrong(f"{where}, or the key beside it, is missing or damaged", up)
@@ -179,8 +182,10 @@ def certificates(lab: "Lab") -> Finding:
         except OSError:
             continue  # that nobody answers there is another line
     ends = {
-        path.stem: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        for path in lab.files.secrets.glob("*.pem")
+        name: x509.load_pem_x509_certificate(
+            (lab.files.secrets / f"{name}.pem").read_bytes()
+        ).not_valid_after_utc
+        for name in names
     }
     name, end = min(ends.items(), key=lambda item: item[1])
     left = (end - dt.datetime.now(dt.UTC)).days
