@@ -135,6 +135,27 @@ def test_a_full_disk_costs_no_mail(scratch: LiveLab, tmp_path: Path) -> None:
     scratch.verdicts(str(file), code=0)
 
 
+def test_postfix_outlives_its_log(scratch: LiveLab) -> None:
+    """Mail goes on when postlogd ends with more lines waiting than a socket holds by default."""
+    to_postlogd = (
+        "for p in /proc/[0-9]*; do grep -qa ^postlogd $p/cmdline && kill -{} ${{p##*/}}; done"
+    )
+
+    def signalled(name: str) -> None:
+        container = scratch.container("postfix")
+        image = docker_do("inspect", "--format", "{{.Config.Image}}", container).strip()
+        beside = ["--network=none", "--pid", f"container:{container}", "--cap-add=KILL"]
+        line = f"{to_postlogd.format(name)}; true"
+        docker_do("run", "--rm", *beside, "--entrypoint=bash", image, "-c", line)
+
+    assert scratch.ran(*TO_BOB).code == 0  # postlogd runs
+    signalled("STOP")
+    for _ in range(4):  # six lines each
+        assert scratch.ran(*TO_BOB).code == 0
+    signalled("KILL")
+    assert scratch.ran(*TO_BOB).code == 0
+
+
 @pytest.mark.parametrize("kind", ["stop", "pause", "cut"])
 def test_a_postfix_that_starts_while_dovecot_is_away_asks_to_try_again(
     scratch: LiveLab, tmp_path: Path, kind: str

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from statistics import median
 
 from labctl.bench.asking import signed_in
 from labctl.bench.command import ran
-from labctl.bench.figure import Chart, Figure
+from labctl.bench.figure import Chart, Direction, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.postfix import MAIN, NO_POLICY, with_parameters
 from labctl.bench.usage import processor
@@ -84,6 +85,7 @@ class Taken:
     """What was measured of one way under one load, a round each; of messages, all rounds'."""
 
     rates: list[float] = field(default_factory=list)
+    delivered: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     messages: list[float] = field(default_factory=list)
 
@@ -228,20 +230,24 @@ def _under(lab: Lab, text: str) -> None:
 def _take(lab: Lab, stack: Path, load: Load, messages: int, taken: Taken) -> None:
     count = max(messages // 4 if load.each else messages, load.sessions)
     before = processor(lab, _WORKING)
-    seconds, each = _submit(lab, stack, load, count)
+    seconds, whole, each = _submit(lab, stack, load, count)
     taken.rates.append(len(each) / seconds)
+    taken.delivered.append(len(each) / whole)
     taken.messages += [1000 * one for one in each]
     taken.processor.append(1000 * (processor(lab, _WORKING) - before) / len(each))
 
 
-def _submit(lab: Lab, stack: Path, load: Load, count: int) -> tuple[float, list[float]]:
-    """Submit messages and see them delivered; returns the seconds for all, and for each."""
+def _submit(lab: Lab, stack: Path, load: Load, count: int) -> tuple[float, float, list[float]]:
+    """Submit messages and see them delivered; returns the seconds until all are accepted, until all
+    are delivered, and for each.
+    """
     program = str(lab.settings.root / "benchmarks" / "load.py")
     each = ["each"] if load.each else []
     done = ran([sys.executable, program, str(stack), str(count), str(load.sessions), *each])
+    accepted = time.perf_counter()
     poll(lambda: _drained(lab.containers), what="the queue to be empty", seconds=_DRAINED)
     said = json.loads(done.output)
-    return said["seconds"], said["messages"]
+    return said["seconds"], said["seconds"] + time.perf_counter() - accepted, said["messages"]
 
 
 def _drained(containers: LabContainers) -> bool | None:
@@ -274,23 +280,21 @@ def _figures(cells: Cells, loads: list[Load], names: list[str]) -> Yielded:
 
 
 def _of(taken: Taken, floor: Taken, load: Load, way: str) -> Yielded:
-    rate = f"{way}: messages a second, {load}"
-    work = f"{way}: processor time a message, {load}"
-    if way == NONE:
-        yield Figure.of(rate, taken.rates, "1/s", direction="more")
-        yield Figure.of(work, taken.processor, "ms")
-    else:
-        judged = way == HARDENED and load == Load(_JUDGED, each=False)
+    judged = way == HARDENED and load == Load(_JUDGED, each=False)
+    for what, unit, own, others in (
+        ("messages a second", "1/s", taken.rates, floor.rates),
+        ("delivered a second", "1/s", taken.delivered, floor.delivered),
+        ("processor time a message", "ms", taken.processor, floor.processor),
+    ):
+        name = f"{way}: {what}, {load}"
+        direction: Direction = "more" if unit == "1/s" else "less"
+        if way == NONE:
+            yield Figure.of(name, own, unit, direction=direction)
+            continue
+        limit = _OF_NONE if judged and own is taken.rates else None
         yield Figure.against(
-            rate,
-            taken.rates,
-            "1/s",
-            floor=floor.rates,
-            floor_is=NONE,
-            limit=_OF_NONE if judged else None,
-            direction="more",
+            name, own, unit, floor=others, floor_is=NONE, limit=limit, direction=direction
         )
-        yield Figure.against(work, taken.processor, "ms", floor=floor.processor, floor_is=NONE)
     yield Figure.of(f"{way}: a message takes, {load}", taken.messages, "ms")
 
 
@@ -299,9 +303,9 @@ COST = Measurement(
     """Submit messages under several ways to enforce the policy, and under none.
 
     No policy, baseline, hardened without the milter and with it, through proxy:, asked of a policy
-    service (postfwd) and of a static file: messages a second, how long each takes, and the
-    processor time of all servers until it is delivered; in 1, 8 and 32 sessions, TLS on, with the
-    sign-in and without it.""",
+    service (postfwd) and of a static file: messages accepted and delivered a second, how long each
+    takes, and the processor time of all servers until it is delivered; in 1, 8 and 32 sessions, TLS
+    on, with the sign-in and without it.""",
     (
         Option(
             "messages", "How many are sent each time; with a sign-in each, a quarter.", 400, 160
