@@ -11,7 +11,6 @@ from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.errors import HostCannot
 from labctl.lab.containers import LabContainers
 from labctl.lab.faults import Kind
-from labctl.lab.lab import Lab
 from labctl.protocols.poll import poll
 
 _FAULTS: tuple[tuple[str, Kind], ...] = (
@@ -22,7 +21,7 @@ _FAULTS: tuple[tuple[str, Kind], ...] = (
 )
 _SECONDS = (0.3, 3.0)  # that a fault lasts
 _HEALED = 60.0  # seconds, until a server is well again
-_DELIVERED = 600.0  # seconds, until nothing is in the queue any more
+_STALLED = 60.0  # seconds, until the queue is shorter than it was
 # There may be no message yet, which is no error.
 _FIND = "cd /home/$1/Maildir && grep -rhi '^Message-ID:' new cur || true"
 
@@ -67,8 +66,7 @@ def _measure(bench: Bench) -> Yielded:
                 before = mailing.ledger.deferred
                 _live_through(bench, lab.containers, mailing, number, each)
                 deferred.append(mailing.ledger.deferred - before)
-        bench.progress.step("waiting until all is delivered")
-        _until_delivered(lab)
+        _until_delivered(bench, lab.containers)
         balance = Balance.of(mailing.ledger, message_ids(lab.containers, "bob"))
     for lost in (*balance.lost, *balance.let_through, *mailing.ledger.refused):
         bench.progress.tell(f"not as it should be: {lost}")
@@ -103,13 +101,18 @@ def _live_through(
     mailing.until(last)
 
 
-def _until_delivered(lab: Lab) -> None:
-    poll(
-        lambda: not lab.containers.queue() or None,
-        what="all mail to be delivered",
-        seconds=_DELIVERED,
-        pause=0.5,
-    )
+def _until_delivered(bench: Bench, containers: LabContainers) -> None:
+    """Wait as long as the queue gets shorter; raises DeadlinePassed when it does not."""
+    bench.progress.step("waiting until all is delivered")
+    most = waiting = len(containers.queue())
+
+    def shorter() -> int | None:
+        left = len(containers.queue())
+        return left if left < waiting else None
+
+    while waiting:
+        bench.progress.count(most - waiting, most)
+        waiting = poll(shorter, what="mail to be delivered", seconds=_STALLED, pause=0.5)
 
 
 def _figures(ledger: Ledger, balance: Balance, seed: int, rounds: int) -> Yielded:
