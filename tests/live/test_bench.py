@@ -9,7 +9,7 @@ from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.accounting import Balance, Mailing
 from labctl.bench.measurements.cost import require_refusal
-from labctl.bench.measurements.survive import message_ids
+from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
 from labctl.errors import ExpectationFailed
@@ -172,7 +172,7 @@ def mailed(lab: Lab, **values: str) -> Balance:
         with mailing.going_on(2):
             mailing.until(20)
         poll(lambda: not lab.containers.queue() or None, what="delivery", seconds=60)
-    return Balance.of(mailing.ledger, message_ids(lab.containers, "bob"))
+    return Balance.of(mailing.ledger, collect(lab.containers, "bob"))
 
 
 def test_mail_that_is_lost_or_let_through_is_found(scratch: LiveLab) -> None:
