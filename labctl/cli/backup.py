@@ -26,6 +26,8 @@ def backup(app: App, *, file: Path) -> None:
 
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written", "Name a file in a directory that is there.")
+    if file.exists() and not file.is_file():  # such as /dev/null, which root would replace
+        raise UsageError(f"{file} is no ordinary file", "Name one, or what is not there yet.")
     with Progress() as progress:
         statement, digest = take(app.lab, file.absolute(), progress)
     click.echo(f"{digest}  {file}")

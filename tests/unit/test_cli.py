@@ -39,6 +39,15 @@ def test_every_command_is_in_the_help(tmp_path: Path) -> None:
     assert "130 interrupted" in " ".join(done.stdout.split())
 
 
+def test_a_backup_takes_the_place_of_no_device(tmp_path: Path) -> None:
+    """Root would replace what everybody uses."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = labctl("backup", str(pipe), state=tmp_path)
+    assert (done.returncode, "no ordinary file" in done.stderr) == (2, True)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize(
     "command", [*COMMANDS, *(f"user {verb}" for verb in USER), "evidence verify", "bench compare"]
 )

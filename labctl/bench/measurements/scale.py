@@ -20,7 +20,7 @@ from labctl.bench.crowd import Crowd
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.usage import usage
-from labctl.errors import ExpectationFailed, LabNotReady
+from labctl.errors import DeadlinePassed, ExpectationFailed, LabNotReady
 from labctl.lab.bulk import load, slapadd
 from labctl.lab.lab import Lab
 from labctl.lab.people import read_people
@@ -31,6 +31,7 @@ _OF_SMALL = 1.25  # times the decision's latency at ten accounts
 _OF_BARE = 0.5  # of the entries a second of a bare slapadd
 _TURNS, _PROBES = 24, 25  # as many senders, each with so many recipients
 _MESSAGES = 20
+_LATE = 1.0  # seconds, after an interrupt, for a volume that the engine had begun to make
 _UNINDEXED = re.compile(r"_candidates: \((\S+)\) not indexed")  # slapd's own words
 _SEARCH = re.compile(r"\bSRCH base=")
 # slapadd -q writes through a map of the file: where the database is larger than the memory that it
@@ -128,12 +129,24 @@ def _add_bare(bench: Bench, lab: Lab, scratch: Path) -> float:
 
 @contextmanager
 def _volume(lab: Lab) -> Iterator[str]:
+    """Make a volume, and remove it; also where an interrupt came while the engine was making it."""
     name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
-    volume = lab.engine.client.volumes.create(name)
     try:
+        lab.engine.client.volumes.create(name)
         yield name
     finally:
-        volume.remove(force=True)
+        with suppress(DeadlinePassed):
+            poll(lambda: _removed(lab, name), what=f"the volume {name}", seconds=_LATE)
+
+
+def _removed(lab: Lab, name: str) -> bool | None:
+    from docker.errors import NotFound
+
+    try:
+        lab.engine.client.volumes.get(name).remove(force=True)
+    except NotFound:
+        return None
+    return True
 
 
 def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> None:
