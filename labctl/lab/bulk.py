@@ -1,8 +1,8 @@
 """Many people at once: written straight into the database, while the directory is stopped."""
 
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labctl.errors import DeadlinePassed
@@ -10,7 +10,7 @@ from labctl.lab.lab import Lab
 from labctl.protocols.poll import poll
 
 _SECONDS = 120.0  # for the directory to answer again
-_LATE = 3.0  # after an interrupt, for a container that the engine had begun to make
+_LATE = 3.0  # after an interrupt, for what the engine had begun to make
 _PLACE = "/bulk"
 # The entrypoint renders the configuration and ends in `exec slapd`: for once, that is this.
 _SLAPD = f"""#!/bin/sh
@@ -54,6 +54,28 @@ def _removed(lab: Lab, name: str) -> bool | None:
     try:
         lab.engine.client.containers.get(name).remove(force=True)
     except APIError:  # or is being removed
+        return None
+    return True
+
+
+@contextmanager
+def empty_volume(lab: Lab) -> Iterator[str]:
+    """Make a volume, and remove it; also where an interrupt came while the engine was making it."""
+    name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
+    try:
+        lab.engine.client.volumes.create(name)
+        yield name
+    finally:
+        with suppress(DeadlinePassed):
+            poll(lambda: _volume_removed(lab, name), what=f"the volume {name}", seconds=_LATE)
+
+
+def _volume_removed(lab: Lab, name: str) -> bool | None:
+    from docker.errors import NotFound
+
+    try:
+        lab.engine.client.volumes.get(name).remove(force=True)
+    except NotFound:
         return None
     return True
 

@@ -8,8 +8,8 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -20,8 +20,8 @@ from labctl.bench.crowd import Crowd
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.usage import usage
-from labctl.errors import DeadlinePassed, ExpectationFailed, LabNotReady
-from labctl.lab.bulk import load, slapadd
+from labctl.errors import ExpectationFailed, LabNotReady
+from labctl.lab.bulk import empty_volume, load, slapadd
 from labctl.lab.lab import Lab
 from labctl.lab.people import read_people
 from labctl.protocols.poll import poll
@@ -31,7 +31,6 @@ _OF_SMALL = 1.25  # times the decision's latency at ten accounts
 _OF_BARE = 0.5  # of the entries a second of a bare slapadd
 _TURNS, _PROBES = 24, 25  # as many senders, each with so many recipients
 _MESSAGES = 20
-_LATE = 1.0  # seconds, after an interrupt, for a volume that the engine had begun to make
 _UNINDEXED = re.compile(r"_candidates: \((\S+)\) not indexed")  # slapd's own words
 _SEARCH = re.compile(r"\bSRCH base=")
 # slapadd -q writes through a map of the file: where the database is larger than the memory that it
@@ -121,32 +120,10 @@ def _add(bench: Bench, lab: Lab, crowd: Crowd, scratch: Path, span: tuple[int, i
 def _add_bare(bench: Bench, lab: Lab, scratch: Path) -> float:
     """Return how long the same file takes with slapadd alone, into an empty database."""
     bench.progress.step("the same with a bare slapadd")
-    with _volume(lab) as volume:
+    with empty_volume(lab) as volume:
         begun = time.perf_counter()
         slapadd(lab, scratch / "people.ldif", scratch, ran, volume=volume)
         return time.perf_counter() - begun
-
-
-@contextmanager
-def _volume(lab: Lab) -> Iterator[str]:
-    """Make a volume, and remove it; also where an interrupt came while the engine was making it."""
-    name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
-    try:
-        lab.engine.client.volumes.create(name)
-        yield name
-    finally:
-        with suppress(DeadlinePassed):
-            poll(lambda: _removed(lab, name), what=f"the volume {name}", seconds=_LATE)
-
-
-def _removed(lab: Lab, name: str) -> bool | None:
-    from docker.errors import NotFound
-
-    try:
-        lab.engine.client.volumes.get(name).remove(force=True)
-    except NotFound:
-        return None
-    return True
 
 
 def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> None:
