@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from labctl.errors import DeadlinePassed
 from labctl.lab.lab import Lab
@@ -43,17 +44,21 @@ def slapadd(lab: Lab, ldif: Path, scratch: Path, run: Run, *, volume: str | None
         run(lab.project.command("run", "--rm", "--no-deps", "-T", *options, "openldap"))
     except BaseException:  # an interrupt ends Compose, but nothing that the engine began
         with suppress(DeadlinePassed):
-            poll(lambda: _removed(lab, name), what=f"the container {name}", seconds=_LATE)
+            poll(
+                lambda: _removed(lab.engine.client.containers, name),
+                what=f"the container {name}",
+                seconds=_LATE,
+            )
         raise
 
 
-def _removed(lab: Lab, name: str) -> bool | None:
-    """Remove a container; returns None if it is not there, or not there yet."""
+def _removed(things: Any, name: str) -> bool | None:
+    """Remove a container or a volume; returns None if it is not there, or not there yet."""
     from docker.errors import APIError
 
     try:
-        lab.engine.client.containers.get(name).remove(force=True)
-    except APIError:  # or is being removed
+        things.get(name).remove(force=True)
+    except APIError:  # or is being removed, or in use
         return None
     return True
 
@@ -62,22 +67,13 @@ def _removed(lab: Lab, name: str) -> bool | None:
 def empty_volume(lab: Lab) -> Iterator[str]:
     """Make a volume, and remove it; also where an interrupt came while the engine was making it."""
     name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
+    volumes = lab.engine.client.volumes
     try:
-        lab.engine.client.volumes.create(name)
+        volumes.create(name)
         yield name
     finally:
         with suppress(DeadlinePassed):
-            poll(lambda: _volume_removed(lab, name), what=f"the volume {name}", seconds=_LATE)
-
-
-def _volume_removed(lab: Lab, name: str) -> bool | None:
-    from docker.errors import NotFound
-
-    try:
-        lab.engine.client.volumes.get(name).remove(force=True)
-    except NotFound:
-        return None
-    return True
+            poll(lambda: _removed(volumes, name), what=f"the volume {name}", seconds=_LATE)
 
 
 def load(lab: Lab, ldif: Path, scratch: Path, run: Run) -> None:
