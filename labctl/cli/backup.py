@@ -27,7 +27,7 @@ def backup(app: App, *, file: Path, force: bool) -> None:
 
     if file.is_dir() or not file.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written", "Name a file in a directory that is there.")
-    if file.exists() and not file.is_file():
+    if file.exists() and not file.is_file():  # such as /dev/null, which root would replace
         raise UsageError(f"{file} is no ordinary file", "Name one, or what is not there yet.")
     if file.exists() and not force:
         raise UsageError(f"{file} is there already", "Choose another name, or say --force.")

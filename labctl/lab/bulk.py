@@ -1,16 +1,17 @@
 """Many people at once: written straight into the database, while the directory is stopped."""
 
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from labctl.errors import DeadlinePassed
 from labctl.lab.lab import Lab
 from labctl.protocols.poll import poll
 
 _SECONDS = 120.0  # for the directory to answer again
-_LATE = 3.0  # after an interrupt, for a container that the engine had begun to make
+_LATE = 3.0  # after an interrupt, for what the engine had begun to make
 _PLACE = "/bulk"
 # The entrypoint renders the configuration and ends in `exec slapd`: for once, that is this.
 _SLAPD = f"""#!/bin/sh
@@ -43,19 +44,36 @@ def slapadd(lab: Lab, ldif: Path, scratch: Path, run: Run, *, volume: str | None
         run(lab.project.command("run", "--rm", "--no-deps", "-T", *options, "openldap"))
     except BaseException:  # an interrupt ends Compose, but nothing that the engine began
         with suppress(DeadlinePassed):
-            poll(lambda: _removed(lab, name), what=f"the container {name}", seconds=_LATE)
+            poll(
+                lambda: _removed(lab.engine.client.containers, name),
+                what=f"the container {name}",
+                seconds=_LATE,
+            )
         raise
 
 
-def _removed(lab: Lab, name: str) -> bool | None:
-    """Remove a container; returns None if it is not there, or not there yet."""
+def _removed(things: Any, name: str) -> bool | None:
+    """Remove a container or a volume; returns None if it is not there, or not there yet."""
     from docker.errors import APIError
 
     try:
-        lab.engine.client.containers.get(name).remove(force=True)
-    except APIError:  # or is being removed
+        things.get(name).remove(force=True)
+    except APIError:  # or is being removed, or in use
         return None
     return True
+
+
+@contextmanager
+def empty_volume(lab: Lab) -> Iterator[str]:
+    """Make a volume, and remove it; also where an interrupt came while the engine was making it."""
+    name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
+    volumes = lab.engine.client.volumes
+    try:
+        volumes.create(name)
+        yield name
+    finally:
+        with suppress(DeadlinePassed):
+            poll(lambda: _removed(volumes, name), what=f"the volume {name}", seconds=_LATE)
 
 
 def load(lab: Lab, ldif: Path, scratch: Path, run: Run) -> None:

@@ -4,12 +4,13 @@ import ipaddress
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from labctl.endpoints import SERVICES, Endpoint
 from labctl.errors import HostProblem, SlotTaken
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 BESIDE = f"{PREFIX}.beside"  # the label of a container that is run beside a project's
+_ENGINE_GOES_ON: Final = 5.0  # seconds, at most, from taking a port to saying that it runs
 STANDARD_PORTS: Mapping[str, int] = {
     "smtp": 25,
     "imap": 143,
@@ -234,17 +236,28 @@ class Project:
     def _require_slot(self) -> "list[Container]":
         """Keep apart from a lab of another checkout in the same slot, and from taken ports; returns
         what there is of this one.
+
+        Where an `up` was killed, the engine goes on with what it was asked for: a port is taken
+        before it says that the container runs.
         """
-        found = containers_in(self.engine, self.record.slot)
-        if others := self._others(found):
-            name, state = others
-            raise SlotTaken(
-                f"slot {self.record.slot} is used by the lab {name!r} of {state}",
-                "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
-            )
-        if not any(container.status in {"running", "paused"} for container in found):
-            self._require_ports()
-        return found
+        end = time.monotonic() + _ENGINE_GOES_ON
+        while True:
+            found = containers_in(self.engine, self.record.slot)
+            if others := self._others(found):
+                name, state = others
+                raise SlotTaken(
+                    f"slot {self.record.slot} is used by the lab {name!r} of {state}",
+                    "Take that one down, or choose another slot: LAB_SLOT=1 in .env.",
+                )
+            if any(container.status in {"running", "paused"} for container in found):
+                return found
+            try:
+                self._require_ports()
+                return found
+            except SlotTaken:
+                if not found or time.monotonic() > end:
+                    raise
+            time.sleep(0.1)
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:
         """Return the name and state directory of another lab that has the slot, if one has.

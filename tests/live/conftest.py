@@ -116,7 +116,8 @@ def engine() -> Iterator[docker.DockerClient]:
     client.ping()
     # What an earlier session that was killed left behind.
     for slot in range(FIRST_SLOT, FIRST_SLOT + 20):
-        label = f"label=com.docker.compose.project=mail-policy-lab-{slot}"
+        project = f"mail-policy-lab-{slot}"
+        label = f"label=com.docker.compose.project={project}"
         left = docker_do("ps", "-aq", "--filter", label).split()
         if left:
             paused = docker_do("ps", "-q", "--filter", label, "--filter", "status=paused").split()
@@ -124,8 +125,8 @@ def engine() -> Iterator[docker.DockerClient]:
                 docker_do("unpause", container)
             docker_do("rm", "-f", "-v", *left)
             docker_do("network", "rm", *docker_do("network", "ls", "-q", "--filter", label).split())
-        volumes = docker_do("volume", "ls", "-q", "--filter", label).split()
-        if volumes:
+        volumes = docker_do("volume", "ls", "-q", "--filter", f"name=^{project}[_-]").split()
+        if volumes:  # some are a measurement's, which belong to no project
             docker_do("volume", "rm", *volumes)
     yield client
     client.close()

@@ -8,8 +8,8 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,7 @@ from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.usage import usage
 from labctl.errors import ExpectationFailed, LabNotReady
-from labctl.lab.bulk import load, slapadd
+from labctl.lab.bulk import empty_volume, load, slapadd
 from labctl.lab.lab import Lab
 from labctl.lab.people import read_people
 from labctl.protocols.poll import poll
@@ -120,20 +120,10 @@ def _add(bench: Bench, lab: Lab, crowd: Crowd, scratch: Path, span: tuple[int, i
 def _add_bare(bench: Bench, lab: Lab, scratch: Path) -> float:
     """Return how long the same file takes with slapadd alone, into an empty database."""
     bench.progress.step("the same with a bare slapadd")
-    with _volume(lab) as volume:
+    with empty_volume(lab) as volume:
         begun = time.perf_counter()
         slapadd(lab, scratch / "people.ldif", scratch, ran, volume=volume)
         return time.perf_counter() - begun
-
-
-@contextmanager
-def _volume(lab: Lab) -> Iterator[str]:
-    name = f"{lab.project.name}-bare-{secrets.token_hex(3)}"
-    volume = lab.engine.client.volumes.create(name)
-    try:
-        yield name
-    finally:
-        volume.remove(force=True)
 
 
 def _ask(bench: Bench, crowd: Crowd, this: Grown, *crowded: tuple[Lab, int]) -> None:
