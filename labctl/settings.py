@@ -10,6 +10,7 @@ from labctl.endpoints import Attributes
 from labctl.errors import UsageError
 
 MAX_SLOT = 62  # (2 + 62) * 1000 + 993 is the highest port below 65,536
+COMMON_SLOTS = range(30, 59)  # with ports from 32,768 to 60,999 (ip_local_port_range, `ip(7)`)
 DEFAULT_SUBNETS = ipaddress.IPv4Network("10.213.0.0/16")
 MIN_LAG, MAX_LAG = 3, 3600  # seconds; a provider changes something once a second
 _POOL_PREFIX = 22  # 64 subnets of 16 addresses

@@ -253,11 +253,12 @@ class Project:
                 return found
             try:
                 self._require_ports()
-                return found
             except SlotTaken:
                 if not found or time.monotonic() > end:
                     raise
-            time.sleep(0.1)
+                time.sleep(0.1)
+            else:
+                return found
 
     def _others(self, found: "list[Container]") -> tuple[str, str] | None:
         """Return the name and state directory of another lab that has the slot, if one has.

@@ -139,10 +139,12 @@ class MailLab(MailStack):
         return load_settings(ROOT, {**os.environ, **self._given})
 
     def _start_anywhere(self, settings: "Settings") -> Self:
-        """Take the highest slot that is free: people's own labs begin at 0."""
-        from labctl.settings import MAX_SLOT
+        """Take the highest slot that is free: people's own labs begin at 0. Those come last whose
+        ports Linux gives to any connection, too.
+        """
+        from labctl.settings import COMMON_SLOTS, MAX_SLOT
 
-        for slot in range(MAX_SLOT, -1, -1):
+        for slot in sorted(range(MAX_SLOT, -1, -1), key=lambda slot: slot in COMMON_SLOTS):
             try:
                 return self._start(settings, slot)
             except SlotTaken as error:

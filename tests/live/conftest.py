@@ -12,9 +12,11 @@ import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# The first of twenty slots; another, and two suites run side by side, as pytest-xdist's workers do.
+# The first of the slots; another, and two suites run side by side, as pytest-xdist's workers do.
+# From slot 30 on ports are such as the system gives to any connection (ip_local_port_range).
+SLOTS = 14
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-FIRST_SLOT = int(os.environ.get("LAB_TEST_SLOTS", "40")) - 20 * _WORKER
+FIRST_SLOT = int(os.environ.get("LAB_TEST_SLOTS", "16")) - SLOTS * _WORKER
 LABCTL = ROOT / ".venv" / "bin" / "labctl"
 
 
@@ -115,7 +117,7 @@ def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env()
     client.ping()
     # What an earlier session that was killed left behind.
-    for slot in range(FIRST_SLOT, FIRST_SLOT + 20):
+    for slot in range(FIRST_SLOT, FIRST_SLOT + SLOTS):
         project = f"mail-policy-lab-{slot}"
         label = f"label=com.docker.compose.project={project}"
         left = docker_do("ps", "-aq", "--filter", label).split()

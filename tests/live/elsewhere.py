@@ -99,7 +99,7 @@ class Elsewhere:
     def labctl(self) -> LiveLab:
         """The command line, with no lab of its own and Alice's password in its environment."""
         secret = {"ALICE_PASSWORD": f"alice-{SECRET}"}
-        return LiveLab("elsewhere", {**environment(self.state, 19), **secret})
+        return LiveLab("elsewhere", {**environment(self.state, 3), **secret})
 
     def inside(self, *command: str, stdin: str = "") -> str:
         """Run a command in the container, which must succeed; returns its output."""

@@ -85,7 +85,7 @@ def fill(lab: LiveLab) -> None:
 def twin(state: Path) -> Iterator[LiveLab]:
     """A lab of another name and slot that is not there yet, and its files somewhere else."""
     home = {"LAB_STATE_DIR": str(state / "another-host")}
-    lab = LiveLab("twin", {**environment(state, 18), **home})
+    lab = LiveLab("twin", {**environment(state, 13), **home})
     yield lab
     if not absent(lab):
         lab.run("down", "--volumes")

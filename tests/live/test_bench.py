@@ -22,7 +22,7 @@ from labctl.settings import load_settings
 @pytest.fixture
 def bench(state: Path) -> LiveLab:
     """Return a lab that does not exist yet, in a slot of its own."""
-    return LiveLab("bench", environment(state, 17))
+    return LiveLab("bench", environment(state, 12))
 
 
 def left_behind() -> list[str]:
@@ -30,7 +30,7 @@ def left_behind() -> list[str]:
     named = docker_do("ps", "-a", "--format", "{{.Names}}").split()
     named += docker_do("volume", "ls", "--format", "{{.Name}}").split()
     named += docker_do("network", "ls", "--format", "{{.Name}}").split()
-    mine = tuple(f"mail-policy-lab-{FIRST_SLOT + slot}" for slot in (17, 18))
+    mine = tuple(f"mail-policy-lab-{FIRST_SLOT + slot}" for slot in (12, 13))
     return [name for name in named if name.startswith(mine)]
 
 

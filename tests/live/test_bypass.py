@@ -47,7 +47,7 @@ def test_on_baseline_the_known_ways_are_open_and_say_so(baseline: LiveLab) -> No
 
 def test_a_way_that_opens_turns_its_cases_red_and_no_other(scratch: LiveLab) -> None:
     """With the null sender allowed, the cases of one who may send and uses it fail."""
-    break_postfix(scratch, "main.cf", "s/^hardened_null_sender = .*/hardened_null_sender =/")
+    break_postfix(scratch, [("main.cf", "s/^hardened_null_sender = .*/hardened_null_sender =/")])
     ended = played(scratch, code=1)
     assert len(NULL_SENDER_ALONE) > 1
     red = {name for name, event in ended.items() if event["verdict"] != "passed"}

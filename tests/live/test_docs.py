@@ -33,7 +33,7 @@ def commands(page: str) -> list[str]:
 @pytest.fixture(scope="module")
 def home(state: Path) -> Iterator[LiveLab]:
     """The lab that the documents' reader has."""
-    lab = LiveLab("default", {**environment(state, 13), "LAB_STATE_DIR": str(state / "docs")})
+    lab = LiveLab("default", {**environment(state, 9), "LAB_STATE_DIR": str(state / "docs")})
     yield lab
     lab.ran("down", "--volumes")
 

@@ -81,7 +81,7 @@ def test_a_disk_without_room_is_told(state: Path, tmp_path: Path) -> None:
         pytest.skip("only root may mount a small disk")
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "small", tmp_path], check=True)
     try:
-        lab = LiveLab("small", {**environment(state, 14), "LAB_STATE_DIR": str(tmp_path)})
+        lab = LiveLab("small", {**environment(state, 10), "LAB_STATE_DIR": str(tmp_path)})
         row = only(lab, "disk", "fail")
     finally:
         subprocess.run(["umount", tmp_path], check=True)
@@ -101,7 +101,7 @@ def test_a_clock_that_has_gone_back_is_told(lab: LiveLab, state: Path) -> None:
 
 def test_a_lab_whose_files_are_gone_is_told(lab: LiveLab, tmp_path: Path) -> None:
     """Its containers are found by their labels, and the command removes them."""
-    project = f"mail-policy-lab-{int(lab.env['LAB_SLOT']) + 15}"
+    project = f"mail-policy-lab-{int(lab.env['LAB_SLOT']) + 11}"
     labels = {
         "com.docker.compose.project": project,
         "com.docker.compose.service": "milter",
@@ -124,7 +124,7 @@ def test_a_lab_whose_files_are_gone_is_told(lab: LiveLab, tmp_path: Path) -> Non
 
 def test_a_subnet_that_another_network_has_is_told(state: Path) -> None:
     """Before the lab comes up: with whose it is, and another range."""
-    lab = LiveLab("crowded", environment(state, 16))
+    lab = LiveLab("crowded", environment(state, 8))
     slot = int(lab.env["LAB_SLOT"])
     subnet = f"10.213.{slot // 16}.{slot % 16 * 16}/28"
     docker_do("network", "create", "--subnet", subnet, f"crowding-{slot}")
@@ -138,7 +138,7 @@ def test_a_subnet_that_another_network_has_is_told(state: Path) -> None:
 
 def test_who_listens_on_a_port_of_the_lab_is_told(lab: LiveLab, state: Path) -> None:
     """A process by its name, a container by its own."""
-    absent = LiveLab("elsewhere", environment(state, 17))
+    absent = LiveLab("elsewhere", environment(state, 12))
     port = (2 + int(absent.env["LAB_SLOT"])) * 1000 + 587
     with socket.create_server(("127.0.0.1", port)):
         row = only(absent, "ports", "fail")
@@ -538,4 +538,4 @@ def test_a_mailbox_of_nobody_is_told(lab: LiveLab) -> None:
     """Exit 2 and the command that lists people."""
     done = lab.ran("mailbox", "reindex", "nobody")
     assert done.code == 2
-    assert "labctl user list" in done.err
+    assert f"labctl -n {lab.name} user list" in done.err

@@ -55,7 +55,7 @@ def break_(file: Path, old: str, new: str) -> None:
 
 def test_the_example_passes_on_a_lab_of_its_own(state: Path, tmp_path: Path) -> None:
     """Eight tests, four of them scenarios and cases, and nothing of the lab is left."""
-    env = {**environment(state, 17), "TMPDIR": str(tmp_path)}
+    env = {**environment(state, 12), "TMPDIR": str(tmp_path)}
     done = suite(EXAMPLE, env, "-v")
     assert done.code == 0, done.out + done.err
     assert re.search(r"=+ 8 passed in ", done.out), done.out
@@ -78,7 +78,7 @@ def test_a_job_that_changes_the_wrong_attribute_is_red(
     job = copy / "acme_offboarding.py"
     break_(job, '{"tnAccountStatus": "offboarded", "tnMailSendAllowed": "FALSE"}', '{"title": "x"}')
     break_(job, "raise_exceptions=True", "raise_exceptions=False")
-    done = suite(copy, environment(state, 17), stack)
+    done = suite(copy, environment(state, 12), stack)
     assert done.code == 1, done.out
     assert re.search(r"=+ 2 failed, 6 passed in ", done.out), done.out
     assert "AssertionError: assert '250 2.0.0 at EOM' == '554 5.7.1 at RCPT'" in done.out
@@ -97,7 +97,7 @@ def test_scenarios_that_do_not_hold_are_told_step_by_step(
         "on leave, status: disabled",
         "on leave, status: active",
     )
-    done = suite(copy, environment(state, 17), stack, "-m", "labctl_scenario")
+    done = suite(copy, environment(state, 12), stack, "-m", "labctl_scenario")
     assert done.code == 1, done.out
     assert re.search(r"=+ 2 failed, 2 passed, 4 deselected in ", done.out), done.out
     lines = (
@@ -118,7 +118,7 @@ def test_scenarios_that_do_not_hold_are_told_step_by_step(
 def test_a_scenario_with_errors_is_not_run(copy: Path, stack: str, state: Path) -> None:
     """Every error stands with its place, and nothing is run."""
     break_(copy / "tests" / "leaver.scenario.yaml", "receive:", "recieve:")
-    done = suite(copy, environment(state, 17), stack)
+    done = suite(copy, environment(state, 12), stack)
     assert done.code == 2, done.out
     place = r"^tests/leaver\.scenario\.yaml:6:5: unknown step 'recieve'; did you mean 'receive'\?"
     assert re.search(place, done.out, re.MULTILINE), done.out
@@ -131,7 +131,7 @@ def test_the_page_about_testing_does_what_it_says(stack: str, state: Path, tmp_p
     """
     files = dict(BLOCK.findall((ROOT / "docs" / "testing.md").read_text()))
     files["acme/absent.scenario.yaml"] = ABSENT
-    project, env = tmp_path / "project", environment(state, 17)
+    project, env = tmp_path / "project", environment(state, 12)
     for name, text in files.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)

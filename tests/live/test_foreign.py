@@ -29,6 +29,7 @@ AUDIT = "bypass"
 SHIPPED = sorted(path.stem for path in (ROOT / "scenarios").glob("*.yaml"))
 LAB_ALONE = [name for name in SHIPPED if name not in PORTABLE and name != AUDIT]
 NO_CONTAINERS = "needs the lab's own containers"
+NO_REPLICAS = "needs a replicated directory; this is single"
 HERE = {NO_CONTAINERS, "the stack has no service 'submissions'", "the message 'both' was not sent"}
 WAITING = """
 title: Waits for a message that never comes, after a change
@@ -93,7 +94,7 @@ def test_the_others_are_skipped_with_their_reason(untouched: Elsewhere, name: st
     done = scenario(untouched, name, "-o", "jsonl")
     assert done.code == 1
     assert events_of(done)[-1]["verdict"] == "skipped"
-    assert skipped(events_of(done)) == {NO_CONTAINERS}
+    assert skipped(events_of(done)) == {NO_REPLICAS if "replica" in name else NO_CONTAINERS}
     assert done.err == ""
 
 

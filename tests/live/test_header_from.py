@@ -24,7 +24,7 @@ OTHER = b"bob@truenorth.local"
 @pytest.fixture(scope="module")
 def written(state: Path) -> Iterator[LiveLab]:
     """A lab whose milter and directory these tests stop, and start again."""
-    lab = bring_up(state, 14, "written")
+    lab = bring_up(state, 10, "written")
     yield lab
     lab.run("down", "--volumes")
 

@@ -278,7 +278,7 @@ def test_down_and_up_at_once_leave_a_lab_or_none(state: Path) -> None:
     """Two `up`, a `down --volumes`, a `reset` and a run at once: each does all of its work or says
     why not, and what is left is a whole lab, or nothing at all.
     """
-    lab = bring_up(state, 14, "tumult")
+    lab = bring_up(state, 10, "tumult")
     try:
         for _ in range(2):
             many = [
@@ -303,7 +303,7 @@ def test_down_and_up_at_once_leave_a_lab_or_none(state: Path) -> None:
 
 def test_down_keeps_mail_and_entries_and_with_volumes_nothing(state: Path) -> None:
     """`down` and `up` find mail and people as they were; `down --volumes` leaves no trace."""
-    lab = bring_up(state, 3, "brief")
+    lab = bring_up(state, 5, "brief")
     project = lab.project
     lab.run("user", "disable", "carol")
     lab.run("send", "--from", "alice", "--to", "bob", "--subject", "Kept")

@@ -13,14 +13,14 @@ from conftest import FIRST_SLOT, LiveLab, docker_do, environment
 from labctl.errors import ExpectationFailed, SlotTaken, UsageError
 from labctl.testing import MailLab, MailStack
 
-SLOT = FIRST_SLOT + 17
+SLOT = FIRST_SLOT + 12
 
 
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(state: Path) -> Iterator[None]:
     """Let neither `.env` nor the caller's settings play a part."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(state, 17).items():
+        for name, value in environment(state, 12).items():
             patch.setenv(name, value)
         yield
 
@@ -28,7 +28,7 @@ def surroundings(state: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def own() -> Iterator[MailLab]:
     """A lab with another domain; each test puts back what it changes."""
-    with MailLab(slot=FIRST_SLOT + 16, domain="acme.example") as lab:
+    with MailLab(slot=FIRST_SLOT + 8, domain="acme.example") as lab:
         yield lab
 
 

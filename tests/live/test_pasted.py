@@ -27,8 +27,12 @@ from labctl.scenario.steps.log import Log
 
 # What people paste; in the other scenarios it is the values that differ.
 SHIPPED = ["offboarding", "send-disabled", "anti-spoofing", "cache"]
-# Verbs that no command does by hand, each with the reason.
-WITHOUT = {"note": "it is said to the room", "pause": "it waits for the presenter"}
+# Verbs that no command does by hand here, each with the reason.
+WITHOUT = {
+    "lag": "the directory is single; test_replicated pastes it",
+    "note": "it is said to the room",
+    "pause": "it waits for the presenter",
+}
 
 EVERY_VERB = r"""
 title: Every verb
@@ -121,6 +125,7 @@ steps:
   - note: That is all but the rehearsal.
   - pause: 1s
   - unchanged:
+  - lag: {replica: replica1, below: 5s}
   - fault: {service: postfix, kind: shadow}
   - send: {from: dave, to: bob, as: blocked}
   - warned: {message: blocked, expect: {stage: RCPT, reply: 554 5.7.1}}

@@ -69,7 +69,7 @@ def test_a_port_that_the_engine_is_about_to_take_is_waited_for(
     """
     lab, _ = victim
     lab.run("up")
-    port = lab.json("endpoints")["endpoints"]["ldap"]["port"]
+    port = lab.json("endpoints")["ldap"]["port"]
     try:
         docker_do("stop", "-t", "5", *left_of(int(lab.env["LAB_SLOT"]))["containers"])
         with socket.socket() as holder:

@@ -12,7 +12,7 @@ from labctl.prove.catalogue import MUTATIONS
 @pytest.fixture
 def prover(state: Path) -> LiveLab:
     """Return a lab that does not exist yet, in a slot of its own."""
-    return LiveLab("prover", environment(state, 18))
+    return LiveLab("prover", environment(state, 13))
 
 
 def test_every_mutation_is_noticed(prover: LiveLab) -> None:

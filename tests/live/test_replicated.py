@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LiveLab, bring_up, docker_do, environment
+from conftest import LABCTL, LiveLab, bring_up, docker_do, environment
 from test_confined import LISTENERS, LISTENING, RUNNING, SHELLS, USERS, address
 from test_faults import ended_by, story
 
@@ -105,6 +107,19 @@ def test_the_limit_holds_in_a_scenario(limited: LiveLab) -> None:
     ended = limited.verdicts("replica-limit", code=0)[-1]
     assert ended["verdict"] == "passed"
     assert ended["skipped"] == 0
+
+
+def test_the_command_of_lag_tells_what_the_step_saw(whole: LiveLab, tmp_path: Path) -> None:
+    """Pasted, it has the replica's row, with a lag that the step would take."""
+    file = tmp_path / "lag.yaml"
+    file.write_text("title: Lag\nsteps:\n- lag: {replica: replica1, below: 20s}\n")
+    (line,) = [e["line"] for e in whole.verdicts(str(file), code=0) if e["event"] == "command"]
+    assert line.split()[0] == "labctl"
+    env = {**whole.env, "PATH": f"{LABCTL.parent}:{os.environ['PATH']}"}
+    told = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=True)
+    (row,) = [row.split() for row in told.stdout.splitlines() if row.startswith("replica1")]
+    assert row[-1] == "s"
+    assert float(row[-2]) < 20
 
 
 def test_a_step_tells_that_the_replicas_have_the_change(whole: LiveLab) -> None:
@@ -308,7 +323,7 @@ def test_a_backup_has_the_provider_and_replicas_fill_themselves(
     file = tmp_path / "lab.tgz"
     replicated.run("user", "disable", "carol")
     replicated.run("backup", str(file))
-    twin = LiveLab("twin", environment(state, 18))
+    twin = LiveLab("twin", environment(state, 13))
     twin.run("restore", str(file))
     try:
         assert twin.json("endpoints")["directory"] == "replicated"

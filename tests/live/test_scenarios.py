@@ -1,6 +1,7 @@
 """The scenarios that ship hold on real servers, and go red when what they prove is broken."""
 
 import json
+from collections.abc import Iterable
 
 import pytest
 from conftest import ROOT, LiveLab, docker_do
@@ -40,13 +41,14 @@ def test_on_the_baseline_profile_they_pass_or_say_why_not(baseline: LiveLab, nam
         assert (done.code, ended["verdict"]) == (0, "passed")
 
 
-def break_postfix(lab: LiveLab, file: str, expression: str) -> None:
-    """Edit a rendered file and let Postfix read it; the edit must change something."""
-    path = f"/etc/postfix/{file}"
-    before = lab.must("postfix", "cat", path)
-    lab.must("postfix", "sed", "-i", expression, path)
-    assert lab.must("postfix", "cat", path) != before, "the mutation changed nothing"
-    lab.must("postfix", "postfix", "reload")
+def break_postfix(lab: LiveLab, edits: Iterable[tuple[str, str]]) -> None:
+    """Edit rendered files and let Postfix read them; each edit must change something."""
+    for file, expression in edits:
+        path = f"/etc/postfix/{file}"
+        before = lab.must("postfix", "cat", path)
+        lab.must("postfix", "sed", "-i", expression, path)
+        assert lab.must("postfix", "cat", path) != before, "the mutation changed nothing"
+    lab.must("postfix", "read-anew")
 
 
 NO_SENDING_POLICY = "s/^hardened_sending_policy =/hardened_sending_policy = permit\\n_unused =/"
@@ -153,8 +155,7 @@ MUTATIONS = {
 def test_a_broken_guarantee_turns_a_scenario_red(scratch: LiveLab, fault: str) -> None:
     """For each guarantee that is broken on purpose, a shipped scenario fails at the right verb."""
     scenario, verb, edits = MUTATIONS[fault]
-    for file, expression in edits:
-        break_postfix(scratch, file, expression)
+    break_postfix(scratch, edits)
     done = scratch.ran("scenario", scenario, "-o", "jsonl", LAB_WAIT_SECONDS="3")
     events = [json.loads(line) for line in done.out.splitlines()]
     red = [e for e in events if e["event"] == "step-ended" and e["verdict"] in ("failed", "error")]

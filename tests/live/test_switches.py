@@ -12,7 +12,7 @@ REFUSED, ACCEPTED = "554 5.7.1 at RCPT", "250 2.0.0 at EOM"
 @pytest.fixture(scope="module")
 def switched(state: Path) -> Iterator[LiveLab]:
     """A lab of this module's own, with what `.env` says when it says nothing."""
-    lab = bring_up(state, 15, "switched")
+    lab = bring_up(state, 11, "switched")
     yield lab
     lab.run("down", "--volumes")
 

@@ -43,7 +43,7 @@ ASKS: Final[Mapping[str, frozenset[str]]] = {
     "certificates": frozenset({"openldap", "postfix", "dovecot"}),
     "directory": frozenset({"openldap"}),
     "policy attributes": frozenset({"openldap", *REPLICAS}),
-    "enforcement": frozenset({"openldap", "postfix", "dovecot", *REPLICAS}),
+    "enforcement": frozenset({*SERVICES, *REPLICAS}),
     "domains": frozenset({"postfix"}),
     "replicas": frozenset({PROVIDER, *REPLICAS}),
     "sign-in": frozenset({*SERVICES, *REPLICAS}),
@@ -72,10 +72,15 @@ def examine(lab: "Lab") -> Iterator[Finding]:
     yield looked(lab, "services", lambda lab: servers.services(lab, states))
     record, healthy = lab.project.record, {s.service for s in states if s.well}
     ill = {service for service in record.servers if service not in healthy}
+    reached = False
     if not ill.issuperset(servers.SERVER_OF.values()):
-        yield looked(lab, "ports", lambda lab: servers.ports(lab, ill))
+        ports = looked(lab, "ports", lambda lab: servers.ports(lab, ill))
+        yield ports
+        reached = ports.level is Level.OK
     looks = {**IN_THE_LAB, **(WITH_REPLICAS if record.replicas else {})}
     askable = {n: look for n, look in looks.items() if not ASKS.get(n, frozenset()) & ill}
+    if not reached:  # what is told of the ports explains it
+        askable.pop("enforcement", None)
     yield from _side_by_side(lab, askable)
 
 
