@@ -110,7 +110,9 @@ def mended_by_hand(
 ) -> list[list[str]]:
     """Return the commands that do by hand what `mend` would do now; there is at least one."""
     outside = _outside(containers, container, service)
-    inside = [["docker", "exec", str(container.name), *each] for each in _inside(service)]
+    inside = [
+        ["docker", "exec", str(container.name), *each] for each in _inside(containers, service)
+    ]
     return outside or inside or [["docker", "exec", str(container.name), "healthcheck"]]
 
 
@@ -130,7 +132,7 @@ def mend(containers: "LabContainers", container: "Container", service: str, seco
         return containers.execute(service, ["healthcheck"]) is not None
 
     poll(well, what=f"{service} to be well again", seconds=seconds, retry=(LabNotReady,))
-    for command in _inside(service):
+    for command in _inside(containers, service):
         containers.execute(service, command)
 
 
@@ -155,9 +157,16 @@ def _outside(containers: "LabContainers", container: "Container", service: str) 
     return found
 
 
-def _inside(service: str) -> list[list[str]]:
-    """Return the commands that take back what programs in a container have done."""
-    return [[program, "off"] for (where, _), program in _PROGRAMS.items() if where == service]
+def _inside(containers: "LabContainers", service: str) -> list[list[str]]:
+    """Return the commands that take back what programs in a container have done, the last of what
+    may stand on another first.
+    """
+    kinds = containers.broken.kinds(service)
+    return [
+        [program, "off"]
+        for (where, kind), program in _PROGRAMS.items()
+        if where == service and kind in kinds
+    ]
 
 
 def _address(containers: "LabContainers", service: str) -> str:

@@ -118,7 +118,7 @@ class Lab:
                     f"the lab {self.name!r} is half of a backup: its restore was cut short",
                     f"`{self.files.command} down --volumes` removes it; then restore it again.",
                 )
-            self._decide(policy, directory)
+            self._decide(progress, policy, directory)
             certificates = self.prepare(progress)
             with suppress(LabNotReady):  # a server that is not there is made anew
                 self._heal()
@@ -207,7 +207,7 @@ class Lab:
             if volumes:
                 self.files.remove()
 
-    def _decide(self, policy: str | None, directory: str | None) -> None:
+    def _decide(self, progress: Progress, policy: str | None, directory: str | None) -> None:
         record = self.files.record() or LabRecord(
             free_slot(self.settings, self.name), self.settings.policy, self.settings.directory
         )
@@ -217,7 +217,10 @@ class Lab:
             record = replace(record, policy=policy)
         if directory is not None:
             record = replace(record, directory=directory)
-        self.files.write_record(record.bounded(self.settings))
+        bounded = record.bounded(self.settings)
+        if record.max_lag is not None and bounded.max_lag is None:
+            progress.step("LAB_MAX_LAG_SECONDS is not set any more: old replicas answer, too")
+        self.files.write_record(bounded)
 
     def _ensure_secrets(self) -> list[str]:
         from labctl.lab.certificates import Host, ensure_certificates

@@ -56,7 +56,9 @@ class LiveLab:
     def run(self, *arguments: str, code: int = 0, **env: str) -> str:
         """Run labctl, which must exit with `code`; returns its standard output."""
         done = self.ran(*arguments, **env)
-        assert done.code == code, f"exit {done.code}\n{done.out}\n{done.err}"
+        if done.code != code:
+            logs = self.ran("logs", "--tail", "30").out
+            raise AssertionError(f"exit {done.code}\n{done.out}\n{done.err}\n{logs}")
         return done.out
 
     def json(self, *arguments: str, code: int = 0) -> dict:

@@ -234,6 +234,14 @@ def test_one_replica_dies_and_the_other_is_asked(replicated: LiveLab, service: s
     replicated.run("scenario", "send-disabled")
 
 
+def test_up_without_the_limit_says_that_it_is_lifted(limited: LiveLab) -> None:
+    """Once; the next `up` has nothing to say of it."""
+    told = [limited.ran("up") for _ in range(2)]
+    assert ["LAB_MAX_LAG_SECONDS" in done.err for done in told] == [True, False]
+    assert [done.code for done in told] == [0, 0]
+    assert limited.json("status")["max_lag_seconds"] is None
+
+
 def test_a_replica_that_cannot_bound_its_lag_ends(limited: LiveLab) -> None:
     """If the program that watches is killed slapd ends, too, rather than answer without a limit."""
     as_openldap = ("setpriv", "--reuid=openldap", "--regid=openldap", "--clear-groups")

@@ -360,3 +360,23 @@ def test_a_run_sees_its_own_message_alone(lab: LiveLab, tmp_path: Path) -> None:
     assert [e["verdict"] for e in with_verdict if not e["undo"]] == ["passed"] * 4 + ["failed"]
     assert "seen 250 2.0.0 at EOM" in with_verdict[4]["reason"]
     assert lab.json("status")["shadow"] is False
+
+
+def test_what_else_is_mended_leaves_it_on(lab: LiveLab, tmp_path: Path) -> None:
+    """A rehearsal that somebody began is ended by whoever began it, not by a run that broke
+    Postfix in another way.
+    """
+    file = tmp_path / "tight.yaml"
+    file.write_text(
+        "title: Tight\nsteps:\n"
+        "  - fault: {service: postfix, kind: tight}\n"
+        "  - heal: {service: postfix}\n"
+    )
+    limits = ("postconf", "smtpd_hard_error_limit", "smtpd_client_auth_rate_limit")
+    before = lab.must("postfix", *limits)
+    with shadow(lab):
+        steps = [e for e in lab.verdicts(str(file), code=0) if e["event"] == "step-ended"]
+        assert [e["verdict"] for e in steps] == ["passed", "passed"]
+        assert lab.json("status")["shadow"] is True
+        assert lab.must("postfix", *limits) == before
+    assert lab.must("postfix", *limits) == before
