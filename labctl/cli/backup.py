@@ -60,7 +60,7 @@ def restore(app: App, *, file: Path, check: bool, wanted: str | None) -> None:
         with files.locked("labctl restore"), files.workplace() as work, Progress() as progress:
             progress.step(f"reading {file}")
             found = examine(file, work)
-            if wanted and found.sha256 != wanted.lower():
+            if wanted is not None and found.sha256 != wanted.lower():
                 raise UsageError(f"{file} is another file: its SHA-256 is {found.sha256}")
             require_settings(found.statement, app.settings)
             if not check:

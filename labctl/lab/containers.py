@@ -306,6 +306,8 @@ class LabContainers:
 
         container = self._container(service)
         self.broken.note(service, kind)
+        if kind == "pause" and service in self._shells:  # it would stand still, too
+            self._shells.pop(service).end()
         try:
             inflict(self, container, service, kind)
         except HostCannot:
@@ -322,8 +324,10 @@ class LabContainers:
 
     def mend(self, service: str, seconds: float) -> None:
         """Let a server run again, and see its own check pass within so many seconds."""
-        mend(self, self._container(service), service, seconds)
-        self.broken.forget(service)
+        kinds = tuple(self.broken.kinds(service))  # another thread may break it in one more way
+        mend(self, self._container(service), service, kinds, seconds)
+        for kind in kinds:
+            self.broken.forget(service, kind)
 
     def queue(self) -> Mapping[str, str]:
         """Return what is in Postfix's queue: by queue id, which queue it is in, and why still."""
@@ -377,7 +381,8 @@ class LabContainers:
 
     def to_mend(self, service: str) -> str:
         """Return the commands that do by hand what `mend` would do now."""
-        commands = mended_by_hand(self, self._container(service), service)
+        kinds = self.broken.kinds(service)
+        commands = mended_by_hand(self, self._container(service), service, kinds)
         return " && ".join(map(shlex.join, commands))
 
 

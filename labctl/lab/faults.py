@@ -1,6 +1,7 @@
 """Breaking a server of the lab on purpose, and mending it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 from labctl.errors import HostCannot, HostProblem, LabNotReady
@@ -71,6 +72,9 @@ def inflict(containers: "LabContainers", container: "Container", service: str, k
                 raise LabNotReady(
                     f"{service} cannot be broken so: it does not run", HEAL_FIRST
                 ) from error
+            for command in _back(containers, service, kind):  # what there was before it refused
+                with suppress(HostProblem):
+                    run(command)
             raise HostCannot(f"this host cannot make {service} {kind}: {error.what}") from error
 
 
@@ -106,23 +110,27 @@ def by_hand(containers: "LabContainers", service: str, kind: Kind) -> list[list[
 
 
 def mended_by_hand(
-    containers: "LabContainers", container: "Container", service: str
+    containers: "LabContainers", container: "Container", service: str, kinds: Sequence[str]
 ) -> list[list[str]]:
     """Return the commands that do by hand what `mend` would do now; there is at least one."""
-    outside = _outside(containers, container, service)
-    inside = [
-        ["docker", "exec", str(container.name), *each] for each in _inside(containers, service)
-    ]
+    outside = _outside(containers, container, service, kinds)
+    inside = [["docker", "exec", str(container.name), *each] for each in _inside(service, kinds)]
     return outside or inside or [["docker", "exec", str(container.name), "healthcheck"]]
 
 
-def mend(containers: "LabContainers", container: "Container", service: str, seconds: float) -> None:
-    """Let a server run again, and see its own check pass; one that runs is left as it is, and one
-    that is still being ended, as a fault that was interrupted leaves it, is started when it has.
+def mend(
+    containers: "LabContainers",
+    container: "Container",
+    service: str,
+    kinds: Sequence[str],
+    seconds: float,
+) -> None:
+    """Let a server run again that was broken in these ways, and see its own check pass; one that is
+    still being ended, as a fault that was interrupted leaves it, is started when it has.
 
     Raises DeadlinePassed when it does not come back within so many seconds.
     """
-    for command in _outside(containers, container, service):
+    for command in _outside(containers, container, service, kinds):
         run(command)
 
     def well() -> bool:
@@ -132,36 +140,46 @@ def mend(containers: "LabContainers", container: "Container", service: str, seco
         return containers.execute(service, ["healthcheck"]) is not None
 
     poll(well, what=f"{service} to be well again", seconds=seconds, retry=(LabNotReady,))
-    for command in _inside(containers, service):
+    for command in _inside(service, kinds):
         containers.execute(service, command)
 
 
-def _outside(containers: "LabContainers", container: "Container", service: str) -> list[list[str]]:
+def _outside(
+    containers: "LabContainers", container: "Container", service: str, kinds: Sequence[str]
+) -> list[list[str]]:
     """Return the commands that let a server run, on its network, at its pace, with space."""
     container.reload()
-    name, kinds, found = str(container.name), containers.broken.kinds(service), []
+    name, found = str(container.name), []
     if not container.attrs["NetworkSettings"]["Networks"]:
         found.append(["docker", "network", "connect", "--alias", service, containers.network, name])
     if container.status == "paused":
         found.append(["docker", "unpause", name])
     elif container.status != "running":
         found.append(["docker", "start", name])
-    elif "pause" in kinds:
-        found += _signalled(containers, service, "CONT")
-    if "slow" in kinds:
-        found.append(_on_the_wire(containers, service, _IN_TIME))
-    if "behind" in kinds and containers.runs(PROVIDER):  # a start has done it already
-        found.append(_on_the_wire(containers, PROVIDER, _BACK.format(_mark(service))))
-    if "full" in kinds and service in _STORES:
-        found.append(_among_files(containers, service, _EMPTY.format(_STORES[service])))
+    for kind in dict.fromkeys(kinds):
+        if kind != "pause" or container.status == "running":
+            found += _back(containers, service, kind)
     return found
 
 
-def _inside(containers: "LabContainers", service: str) -> list[list[str]]:
+def _back(containers: "LabContainers", service: str, kind: str) -> list[list[str]]:
+    """Return the commands that take back what commands beside a server have done."""
+    match kind:
+        case "pause":
+            return _signalled(containers, service, "CONT")
+        case "slow":
+            return [_on_the_wire(containers, service, _IN_TIME)]
+        case "behind" if containers.runs(PROVIDER):  # a start has done it already
+            return [_on_the_wire(containers, PROVIDER, _BACK.format(_mark(service)))]
+        case "full" if service in _STORES:
+            return [_among_files(containers, service, _EMPTY.format(_STORES[service]))]
+    return []
+
+
+def _inside(service: str, kinds: Sequence[str]) -> list[list[str]]:
     """Return the commands that take back what programs in a container have done, the last of what
     may stand on another first.
     """
-    kinds = containers.broken.kinds(service)
     return [
         [program, "off"]
         for (where, kind), program in _PROGRAMS.items()

@@ -218,7 +218,7 @@ class Lab:
         if directory is not None:
             record = replace(record, directory=directory)
         bounded = record.bounded(self.settings)
-        if record.max_lag is not None and bounded.max_lag is None:
+        if record.replicas and record.max_lag is not None and bounded.max_lag is None:
             progress.step("LAB_MAX_LAG_SECONDS is not set any more: old replicas answer, too")
         self.files.write_record(bounded)
 

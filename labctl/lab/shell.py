@@ -47,14 +47,24 @@ class Shell:
         """
         line = f"{shlex.join(command)} </dev/null 2>&1; printf '\\0%d\\n' $?\n"
         with self._lock:
-            # Another thread may have seen it end meanwhile.
-            code, output = self._ask(line.encode()) if self.close.alive else (None, b"")
+            try:
+                # Another thread may have seen it end meanwhile.
+                code, output = self._ask(line.encode()) if self.close.alive else (None, b"")
+            except BaseException:  # the answer would be taken for that of the next command
+                self._process.kill()
+                self.close()
+                raise
             if code is None:
                 self.close()
         text = output.decode("utf-8", "backslashreplace")
         if code is None:
             raise LabNotReady(text.strip() or "it ended")
         return code, text
+
+    def end(self) -> None:
+        """End it, after the command that another thread may have it run."""
+        with self._lock:
+            self.close()
 
     def _ask(self, line: bytes) -> tuple[int | None, bytes]:
         """Return the exit code, None if the shell ended before it, and what was printed."""

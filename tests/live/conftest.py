@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
 import pytest
+
+from labctl.lab.state import LabFiles, lab_names
+from labctl.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # The first of the slots; another, and two suites run side by side, as pytest-xdist's workers do.
@@ -113,25 +117,51 @@ def interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def somebodys(slot: int) -> str | None:
+    """Return the lab in a slot that is not a test's: one of the caller's, or one with files outside
+    of the temporary directory.
+    """
+    settings = load_settings(ROOT, os.environ)
+    for name in lab_names(settings):
+        record = LabFiles.of(settings, name).record()
+        if record is not None and record.slot == slot:
+            return name
+    label = f"label=com.docker.compose.project=mail-policy-lab-{slot}"
+    said = '{{.Label "mail-policy-lab.state"}}'
+    for state in docker_do("ps", "-a", "--filter", label, "--format", said).splitlines():
+        if Path(state).is_dir() and not Path(state).is_relative_to(tempfile.gettempdir()):
+            return state
+    return None
+
+
+def clear(slot: int) -> None:
+    """Remove what an earlier session that was killed left behind."""
+    project = f"mail-policy-lab-{slot}"
+    label = f"label=com.docker.compose.project={project}"
+    if left := docker_do("ps", "-aq", "--filter", label).split():
+        paused = docker_do("ps", "-q", "--filter", label, "--filter", "status=paused").split()
+        for container in paused:  # else it could not be ended
+            docker_do("unpause", container)
+        docker_do("rm", "-f", "-v", *left)
+    if networks := docker_do("network", "ls", "-q", "--filter", label).split():
+        docker_do("network", "rm", *networks)
+    volumes = docker_do("volume", "ls", "-q", "--filter", f"name=^{project}[_-]").split()
+    if volumes:  # some are a measurement's, which belong to no project
+        docker_do("volume", "rm", *volumes)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engine() -> Iterator[docker.DockerClient]:
     """The engine; without one the live tests fail, they are not skipped."""
     client = docker.from_env()
     client.ping()
-    # What an earlier session that was killed left behind.
     for slot in range(FIRST_SLOT, FIRST_SLOT + SLOTS):
-        project = f"mail-policy-lab-{slot}"
-        label = f"label=com.docker.compose.project={project}"
-        left = docker_do("ps", "-aq", "--filter", label).split()
-        if left:
-            paused = docker_do("ps", "-q", "--filter", label, "--filter", "status=paused").split()
-            for container in paused:  # else it could not be ended
-                docker_do("unpause", container)
-            docker_do("rm", "-f", "-v", *left)
-            docker_do("network", "rm", *docker_do("network", "ls", "-q", "--filter", label).split())
-        volumes = docker_do("volume", "ls", "-q", "--filter", f"name=^{project}[_-]").split()
-        if volumes:  # some are a measurement's, which belong to no project
-            docker_do("volume", "rm", *volumes)
+        if owner := somebodys(slot):
+            client.close()
+            mend = "take it down with --volumes, or set LAB_TEST_SLOTS"
+            pytest.fail(f"slot {slot} is taken by the lab {owner}: {mend}", pytrace=False)
+    for slot in range(FIRST_SLOT, FIRST_SLOT + SLOTS):
+        clear(slot)
     yield client
     client.close()
 

@@ -201,7 +201,8 @@ def test_an_interrupted_backup_leaves_the_lab_running_and_no_file(
         process.send_signal(signal.SIGCONT)
         return None
 
-    stood = poll(held, what="the lab to stand still", seconds=120, pause=0.1)
+    # The pause grows to eight times as much; it stands for less than a second.
+    stood = poll(held, what="the lab to stand still", seconds=120, pause=0.0125)
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     process.communicate(timeout=60)

@@ -225,6 +225,38 @@ def test_without_a_limit_it_goes_on(replicated: LiveLab) -> None:
     assert answer(replicated, "dave").startswith("554 5.7.1")
 
 
+def test_replicas_hear_of_what_was_changed_while_nobody_kept_it(
+    replicated: LiveLab, state: Path
+) -> None:
+    """A start of the provider sets the passwords of Postfix and Dovecot, before it serves; and of
+    what is changed while the directory is single no contextCSN tells. Several times, as a heartbeat
+    that comes first would hide it.
+    """
+    secret = state / "labs" / replicated.name / "secrets" / "postfix.password"
+    for _ in range(3):
+        secret.unlink()
+        replicated.run("up")
+        eventually(lambda: len({stored(replicated, each) for each in ("openldap", *REPLICAS)}) == 1)
+        assert answer(replicated, "alice").startswith("250")
+        replicated.run("up", "--directory", "single")
+        replicated.run("user", "disable", "carol")
+        replicated.run("up", "--directory", "replicated")
+        assert answer(replicated, "carol").startswith("554 5.7.1")
+        replicated.run("up", "--directory", "single")
+        replicated.run("user", "enable", "carol")
+        replicated.run("up", "--directory", "replicated")
+        assert answer(replicated, "carol").startswith("250")
+
+
+def stored(lab: LiveLab, service: str) -> str:
+    """Return what a directory keeps of Postfix's account: its number, and its password's hash."""
+    search = "ldapsearch -QY EXTERNAL -H ldapi:/// -LLL -o ldif-wrap=no -s base -b"
+    entry = "cn=postfix,ou=services,dc=truenorth,dc=local"
+    told = lab.must(service, "sh", "-c", f"{search} {entry} userPassword entryUUID")
+    assert told.count("\nuserPassword:: ") == told.count("\nentryUUID: ") == 1, told
+    return "".join(sorted(told.splitlines()))
+
+
 @pytest.mark.parametrize("service", REPLICAS)
 def test_one_replica_dies_and_the_other_is_asked(replicated: LiveLab, service: str) -> None:
     """Nobody is told to try again later, in a new session, and the policy holds."""

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from labctl.errors import HostProblem, UsageError
 from labctl.lab.backup.entries import count_people
@@ -59,14 +59,22 @@ def examine(path: Path, work: Path) -> Examined:
         raise UsageError(
             f"{path} cannot be restored: {error}", "Nothing was changed; take another backup."
         ) from error
+
+
+def _opened(path: Path) -> tuple[BinaryIO, str]:
+    """Return a file that was read once, and its SHA-256."""
+    try:
+        raw = path.open("rb")
+        sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
+        raw.seek(0)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    return raw, sha256
 
 
 def _examined(path: Path, work: Path) -> Examined:
-    with path.open("rb") as raw:
-        sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
-        raw.seek(0)
+    raw, sha256 = _opened(path)
+    with raw:
         try:
             with gzip.GzipFile(fileobj=raw) as packed:
                 statement = _unpack(packed, work)

@@ -7,6 +7,7 @@ from labctl.errors import LabNotReady, SignInRefused
 from labctl.lab import shadow
 from labctl.lab.doctor.finding import Finding, well, wrong
 from labctl.lab.ready import unheard
+from labctl.lab.replicas import PROVIDER
 from labctl.lab.visibility import unseen_policies
 from labctl.protocols.directory import Directory
 from labctl.protocols.smtp import Envelope, Outcome, SmtpConnection, Stage
@@ -67,19 +68,24 @@ def enforced(lab: "Lab") -> Finding:
             "shadow is on: Postfix warns of whom the policy would refuse, and takes his mail",
             f"{lab.files.command} shadow --off",
         )
-    restart = f"docker restart {lab.containers.container_name('postfix')}"
     outcome = _told(lab, "smtp", _STRANGER)
     if outcome.reply.ok:
-        return wrong(f"port 25 relays for anybody: {outcome}", restart)
+        return wrong(f"port 25 relays for anybody: {outcome}", _restart(lab, "postfix"))
     who = _blocked(lab)
-    if who is None:
-        return well("port 25 relays nothing; nobody is blocked")
+    return well("port 25 relays nothing; nobody is blocked") if who is None else _refused(lab, who)
+
+
+def _refused(lab: "Lab", who: Account) -> Finding:
+    """See one who may not send be refused for that."""
     outcome = _told(lab, "submission", Envelope(who.address, (who.address,)), who)
     if outcome.reply.ok:
-        return wrong(f"{who.name} may not send, and Postfix answers {outcome}", restart)
+        said = f"{who.name} may not send, and Postfix answers {outcome}"
+        return wrong(said, _restart(lab, "postfix"))
+    if outcome.stage is Stage.AUTH and not outcome.reply.temporary:  # `sign-in` says why
+        return well(f"port 25 relays nothing; {who.name}, who may not send, cannot sign in")
     if not _is_the_policys(outcome):
         said = f"{who.name}, who may not send, is told {outcome}: not the policy's refusal"
-        return wrong(said, _restart(lab))
+        return wrong(said, _restart(lab, *lab.project.record.replicas))  # those that Postfix asks
     return well(f"port 25 relays nothing; {who.name}, who may not send, is told {outcome}")
 
 
@@ -115,6 +121,7 @@ def _told(lab: "Lab", service: str, envelope: Envelope, who: Account | None = No
         return connection.address(envelope)
 
 
-def _restart(lab: "Lab") -> str:
-    """Return what has slapd render its own rules and passwords again."""
-    return f"docker restart {lab.containers.container_name('openldap')}"
+def _restart(lab: "Lab", *services: str) -> str:
+    """Return what has the directory, or these, render their own rules and passwords again."""
+    names = map(lab.containers.container_name, services or (PROVIDER,))
+    return " ".join(["docker restart", *names])
