@@ -270,6 +270,7 @@ def test_what_cannot_be_restored_changes_nothing(
     _refused(twin, str(tmp_path / "none.tgz"))
     _refused(twin, str(tmp_path))
     assert digest in _refused(twin, str(file), "--sha256", "0" * 64)
+    assert digest in _refused(twin, str(file), "--sha256", "")
     assert "LAB_DOMAIN=truenorth.local" in _refused(twin, str(file), LAB_DOMAIN="x.example")
     done = lab.ran("restore", str(file))
     assert (done.code, "already" in done.err) == (2, True)

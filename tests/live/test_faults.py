@@ -1,5 +1,7 @@
 """Whatever a scenario breaks is mended at its end, however that comes, or else by `labctl heal`."""
 
+import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -217,6 +219,47 @@ def test_a_postfix_that_starts_while_dovecot_is_away_asks_to_try_again(
         "  - send: {from: alice, to: bob, as: back, within: 2}\n"
     )
     scratch.verdicts(str(file), code=0)
+
+
+def test_a_server_that_hangs_is_asked_in_vain(scratch: LiveLab, tmp_path: Path) -> None:
+    """The shell that was open there hangs with it, and is not waited for."""
+    file = tmp_path / "hangs.yaml"
+    file.write_text(
+        "title: Hangs\nsteps:\n"
+        "  - fault: {service: openldap, kind: deny}\n"
+        "  - heal: {service: openldap}\n"
+        "  - fault: {service: openldap, kind: pause}\n"
+        "  - fault: {service: openldap, kind: full}\n"
+    )
+    ended = scratch.verdicts(str(file), code=3)[-1]
+    assert "openldap: read-only failed" in ended["reason"]
+    scratch.run("send", *TO_BOB[1:])
+    assert scratch.ran("status").err == ""
+
+
+def test_what_a_host_lets_be_made_by_half_is_taken_back(scratch: LiveLab, tmp_path: Path) -> None:
+    """Its engine refuses the second part of a pause: the step is skipped, and nothing hangs."""
+    file = tmp_path / "half.yaml"
+    file.write_text(
+        "title: Half\naccounts: [alice, bob]\nsteps:\n"
+        "  - fault: {service: openldap, kind: pause}\n"
+        "  - heal: {service: openldap}\n"
+        "  - send: {from: alice, to: bob}\n"
+    )
+    refusing = tmp_path / "docker"
+    refusing.write_text(
+        f"#!/bin/sh\ncase $* in *--cap-add=KILL*STOP*) exit 1 ;; esac\n"
+        f'exec {shutil.which("docker")} "$@"\n'
+    )
+    refusing.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    paused, *_ = [
+        e for e in scratch.verdicts(str(file), code=0, PATH=path) if e["event"] == "step-ended"
+    ]
+    assert paused["verdict"] == "skipped"
+    assert "this host cannot make openldap pause" in paused["reason"]
+    state = docker_do("inspect", "-f", "{{.State.Pid}}", scratch.container("openldap")).strip()
+    assert Path(f"/proc/{state}/stat").read_text().rpartition(") ")[2][0] != "T"
 
 
 def test_slow_works_or_says_why_not(scratch: LiveLab, tmp_path: Path) -> None:

@@ -411,3 +411,22 @@ def test_a_shell_that_was_lost_with_its_container_is_opened_anew(scratch: LiveLa
         poll(lambda: containers.execute("dovecot", ["true"]) and None, what="the end", seconds=10)
     docker_do("start", scratch.container("dovecot"))
     assert containers.execute("dovecot", ["cat", "/proc/1/stat"]) != before
+
+
+def test_a_shell_that_was_interrupted_answers_nothing_any_more(lab: LiveLab) -> None:
+    """What the command then says would be taken for the answer to the next."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    containers = LabContainers(Engine(), lab.project)
+    containers.open("dovecot")
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1)
+        with pytest.raises(KeyboardInterrupt):
+            containers.execute("dovecot", ["sh", "-c", "sleep 3; echo late"])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert containers.execute("dovecot", ["echo", "mine"]) == "mine\n"

@@ -122,6 +122,18 @@ def test_the_command_of_lag_tells_what_the_step_saw(whole: LiveLab, tmp_path: Pa
     assert float(row[-2]) < 20
 
 
+def test_lag_is_seen_while_the_directory_hangs(replicated: LiveLab, tmp_path: Path) -> None:
+    """By a run that has asked it before."""
+    file = tmp_path / "hangs.yaml"
+    file.write_text(
+        "title: Hangs\nsteps:\n"
+        "  - lag: {replica: replica1, below: 20s}\n"
+        "  - fault: {service: openldap, kind: pause}\n"
+        "  - lag: {replica: replica1, above: 3s, within: 60s}\n"
+    )
+    assert replicated.verdicts(str(file), code=0)[-1]["checks"] == 2
+
+
 def test_a_step_tells_that_the_replicas_have_the_change(whole: LiveLab) -> None:
     """It is no secret of the scenario's that it waits."""
     events = whole.verdicts("offboarding", code=0)
@@ -272,6 +284,9 @@ def test_up_without_the_limit_says_that_it_is_lifted(limited: LiveLab) -> None:
     assert ["LAB_MAX_LAG_SECONDS" in done.err for done in told] == [True, False]
     assert [done.code for done in told] == [0, 0]
     assert limited.json("status")["max_lag_seconds"] is None
+    bound = {"LAB_MAX_LAG_SECONDS": str(LIMIT)}
+    limited.run("up", **bound)
+    assert "LAB_MAX_LAG_SECONDS" not in limited.ran("up", "--directory", "single", **bound).err
 
 
 def test_a_replica_that_cannot_bound_its_lag_ends(limited: LiveLab) -> None:
