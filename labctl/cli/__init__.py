@@ -13,6 +13,7 @@ import click
 
 from labctl import __version__
 from labctl.cli.app import App
+from labctl.cli.variables import named_as_typed, read_dotenv, variable
 from labctl.errors import Exit, HostProblem, LabctlError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,12 +84,18 @@ class _LateGroup(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        found: click.Command = getattr(import_module(f"labctl.cli.{module}"), cmd_name)
-        return found
+        return named_as_typed(getattr(import_module(f"labctl.cli.{module}"), cmd_name), cmd_name)
 
 
 @click.command(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-n", "--name", default="default", show_default=True, help="Which lab.")
+@click.option(
+    "-n",
+    "--name",
+    envvar=variable("name"),
+    default="default",
+    show_default=True,
+    help="Which lab.",
+)
 @click.version_option(__version__, prog_name="labctl", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, name: str) -> None:
@@ -98,9 +105,9 @@ def cli(ctx: click.Context, name: str) -> None:
     stops a person from sending at once, while signing in and receiving go on.
 
     Every option can also be given as an environment variable, or in .env: LABCTL_NAME,
-    LABCTL_SCENARIO_VERBOSE and so on. Exit codes: 0 ok, 1 an expectation failed, 2 usage,
-    3 the lab is not up, 4 this host lacks something, 5 a deadline passed, 6 invalid scenario,
-    130 interrupted, 141 nobody reads stdout any more.
+    LABCTL_SCENARIO_VERBOSE, LABCTL_USER_LIST_OUTPUT. Exit codes: 0 ok, 1 an expectation failed,
+    2 usage, 3 the lab is not up or not well, 4 this host lacks something or another command has
+    the lab, 5 a deadline passed, 6 invalid scenario, 130 interrupted, 141 nobody reads stdout.
     """
     ctx.obj = App(ROOT, dict(os.environ), name)
     if ctx.invoked_subcommand not in _MENDING:
@@ -113,13 +120,8 @@ def run(arguments: list[str] | None = None) -> int:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
-        result = cli.main(
-            arguments,
-            prog_name="labctl",
-            standalone_mode=False,
-            auto_envvar_prefix="LABCTL",
-            default_map=_defaults(),
-        )
+        read_dotenv(ROOT, os.environ)
+        result = cli.main(arguments, prog_name="labctl", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
@@ -165,19 +167,3 @@ def _tell(error: LabctlError) -> None:
     problems = getattr(error, "problems", None)
     text = "\n".join(problems) if problems else f"labctl: {error}"
     click.echo(text, err=True)
-
-
-def _defaults() -> dict[str, Any]:
-    """Return what `.env` says of LABCTL_* variables, below the environment in precedence."""
-    from labctl.settings import dotenv
-
-    defaults: dict[str, Any] = {}
-    for variable, value in dotenv(ROOT).items():
-        if variable.startswith("LABCTL_"):
-            option = variable.removeprefix("LABCTL_").lower()
-            command = next((c for c in COMMANDS if option.startswith(f"{c}_")), None)
-            if command is None:
-                defaults[option] = value
-            else:
-                defaults.setdefault(command, {})[option.removeprefix(f"{command}_")] = value
-    return defaults

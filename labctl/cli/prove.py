@@ -144,8 +144,9 @@ def _player(lab: "Lab") -> "Callable[[Scenario, Callable[[Event], None]], None]"
     from labctl.scenario.session import Session, new_run_id
 
     def play(scenario: "Scenario", emit: "Callable[[Event], None]") -> None:
-        endpoints = lab.endpoints()
-        run(scenario, Session(endpoints, new_run_id(), emit, _WAIT_SECONDS, lab.containers))
+        session = Session(lab.endpoints(), new_run_id(), emit, _WAIT_SECONDS, lab.containers)
+        if run(scenario, session).exit_code == Exit.INTERRUPTED:
+            raise KeyboardInterrupt
 
     return play
 

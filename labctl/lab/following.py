@@ -50,7 +50,7 @@ class Operations:
                 return False
             self._stop()
             self._program = program = Held(self._container, "log-operations")
-        return program.has_begun()
+        return program.says("on")
 
     def lines(self) -> Iterator[Said]:
         """Yield the operations as they are done, until the program ends."""

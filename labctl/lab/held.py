@@ -13,7 +13,7 @@ _SECONDS = 5.0  # for it to begin, and to end
 
 
 class Held:
-    """One such program, started in a container; its first line says that it has begun."""
+    """One such program, started in a container; lines of one word say how far it is."""
 
     def __init__(self, container: str, *command: str) -> None:
         try:
@@ -31,12 +31,12 @@ class Held:
                 "there is no docker command on this host", "Install Docker's command line."
             ) from error
 
-    def has_begun(self) -> bool:
-        """Wait until it says that it has begun; False if it does not."""
+    def says(self, word: str) -> bool:
+        """Wait for its next line; False if it is another one, or none."""
         watchdog = threading.Timer(_SECONDS, self._process.kill)
         watchdog.start()
         try:
-            return next(self.lines(), "") == "on"
+            return next(self.lines(), "") == word
         finally:
             watchdog.cancel()
 

@@ -225,7 +225,7 @@ def test_a_server_that_hangs_is_asked_in_vain(scratch: LiveLab, tmp_path: Path) 
     """The shell that was open there hangs with it, and is not waited for."""
     file = tmp_path / "hangs.yaml"
     file.write_text(
-        "title: Hangs\nsteps:\n"
+        "title: Hangs\naccounts: [alice]\nsteps:\n"
         "  - fault: {service: openldap, kind: deny}\n"
         "  - heal: {service: openldap}\n"
         "  - fault: {service: openldap, kind: pause}\n"

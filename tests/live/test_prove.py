@@ -1,6 +1,7 @@
 """Breaking a lab on purpose turns a scenario red, and what is broken is a lab of its own."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,18 @@ def test_mutations_are_listed_without_a_lab(prover: LiveLab) -> None:
     listed = prover.json("prove", "--list")["mutations"]
     assert len(listed) == len(MUTATIONS)
     assert prover.ran("prove", "no such mutation").code == 2
+
+
+def test_an_interrupt_ends_it_and_leaves_nothing(prover: LiveLab) -> None:
+    """In the middle of a scenario: no verdict is made of that, and the lab is gone."""
+    process = prover.start("prove", "null sender")
+    said = ""
+    for line in process.stderr or ():
+        said += line
+        if "before anything is broken" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    out, more = process.communicate(timeout=120)
+    assert process.returncode == 130, said + more
+    assert "SURVIVED" not in out + said + more
+    assert prover.ran("status").code == 3

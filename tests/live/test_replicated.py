@@ -112,7 +112,9 @@ def test_the_limit_holds_in_a_scenario(limited: LiveLab) -> None:
 def test_the_command_of_lag_tells_what_the_step_saw(whole: LiveLab, tmp_path: Path) -> None:
     """Pasted, it has the replica's row, with a lag that the step would take."""
     file = tmp_path / "lag.yaml"
-    file.write_text("title: Lag\nsteps:\n- lag: {replica: replica1, below: 20s}\n")
+    file.write_text(
+        "title: Lag\naccounts: [alice]\nsteps:\n  - lag: {replica: replica1, below: 20s}\n"
+    )
     (line,) = [e["line"] for e in whole.verdicts(str(file), code=0) if e["event"] == "command"]
     assert line.split()[0] == "labctl"
     env = {**whole.env, "PATH": f"{LABCTL.parent}:{os.environ['PATH']}"}
@@ -126,7 +128,7 @@ def test_lag_is_seen_while_the_directory_hangs(replicated: LiveLab, tmp_path: Pa
     """By a run that has asked it before."""
     file = tmp_path / "hangs.yaml"
     file.write_text(
-        "title: Hangs\nsteps:\n"
+        "title: Hangs\naccounts: [alice]\nsteps:\n"
         "  - lag: {replica: replica1, below: 20s}\n"
         "  - fault: {service: openldap, kind: pause}\n"
         "  - lag: {replica: replica1, above: 3s, within: 60s}\n"

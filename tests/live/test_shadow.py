@@ -368,7 +368,7 @@ def test_what_else_is_mended_leaves_it_on(lab: LiveLab, tmp_path: Path) -> None:
     """
     file = tmp_path / "tight.yaml"
     file.write_text(
-        "title: Tight\nsteps:\n"
+        "title: Tight\naccounts: [alice]\nsteps:\n"
         "  - fault: {service: postfix, kind: tight}\n"
         "  - heal: {service: postfix}\n"
     )

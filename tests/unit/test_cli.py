@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from test_evidence_bundle import MEMBERS, WHOLE, adding
 from test_report_sample import MIXED, rendered, stored
 
-from labctl.cli import COMMANDS
+from labctl.cli import COMMANDS, cli
+from labctl.cli.variables import read_dotenv
 from labctl.errors import UsageError
 from labctl.report.views import ENDINGS
 
@@ -273,15 +276,50 @@ def test_reports_come_from_the_environment_too(tmp_path: Path, transcript: Path)
     assert all(place.is_file() for place in places)
 
 
-def test_reports_come_from_dotenv_too(tmp_path: Path, transcript: Path) -> None:
-    """What `.env` says reaches the command in the same form, as click hands it over."""
-    from labctl.cli import cli
+def test_what_dotenv_says_of_options_is_weaker_than_the_environment(tmp_path: Path) -> None:
+    """Only what is there not yet is added, and nothing but options."""
+    (tmp_path / ".env").write_text("LABCTL_NAME=a\nLABCTL_USER_LIST_OUTPUT=json\nLAB_SLOT=3\n")
+    environ = {"LABCTL_NAME": "b"}
+    read_dotenv(tmp_path, environ)
+    assert environ == {"LABCTL_NAME": "b", "LABCTL_USER_LIST_OUTPUT": "json"}
 
-    place = tmp_path / "a.html"
-    defaults = {"report": {"report": f"{place}{os.pathsep}{tmp_path / 'b.xml'}"}}
-    cli.main(["report", str(transcript)], standalone_mode=False, default_map=defaults)
-    assert place.is_file()
-    assert (tmp_path / "b.xml").is_file()
+
+def options(command: click.Command, *path: str) -> Iterator[tuple[str | None, str]]:
+    """Yield the variable of each option of labctl, and the one that what is typed makes."""
+    context = click.Context(command)
+    for each in command.params:
+        if isinstance(each, click.Option) and each.name not in {"version", "help"}:
+            typed = "_".join(["labctl", *path, max(each.opts, key=len).removeprefix("--")])
+            yield each.envvar, typed.replace("-", "_").upper()
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below, *path, name)
+
+
+def test_each_option_has_the_variable_that_its_name_says() -> None:
+    """Also where the parameter of our function is called otherwise; no two have the same."""
+    found = list(options(cli))
+    assert [has for has, _ in found] == [typed for _, typed in found]
+    assert len(set(found)) == len(found) > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "code"),
+    [
+        (["prove"], {"LABCTL_PROVE_LIST": "1"}, 0),
+        (["check", "offboarding"], {"LABCTL_CHECK_ENDPOINTS": "/nonexistent"}, 2),
+        (["user", "list"], {"LABCTL_USER_LIST_OUTPUT": "nonsense"}, 2),
+    ],
+)
+def test_an_option_is_heard_by_the_name_of_its_variable(
+    tmp_path: Path, arguments: list[str], environ: dict[str, str], code: int
+) -> None:
+    """What is meant to keep a lab from being broken is not dropped."""
+    done = labctl(*arguments, state=tmp_path, **environ)
+    assert done.returncode == code, done.stderr
+    assert (code == 0) == ("null sender" in done.stdout)
 
 
 def test_an_old_report_stays_where_a_new_one_cannot_be_made(

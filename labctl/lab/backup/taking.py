@@ -125,12 +125,13 @@ def _still(lab: "Lab") -> Iterator[None]:
             name = lab.containers.container_name(service)
             stack.callback(broken.forget, service, "pause")
             broken.note(service, "pause")
-            # The first process, who starts the others, can be stopped from outside alone.
-            stack.callback(api.kill, name, "SIGCONT")
-            api.kill(name, "SIGSTOP")
             program = Held(name, "still")
+            stack.callback(api.kill, name, "SIGCONT")
             stack.callback(program.end)
-            if not program.has_begun():
+            if ready := program.says("ready"):
+                # The first process, who starts the others, can be stopped from outside alone.
+                api.kill(name, "SIGSTOP")
+            if not (ready and program.says("on")):
                 raise LabNotReady(
                     f"{service} does not stand still", f"`{lab.files.command} doctor` says why."
                 )
