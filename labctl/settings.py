@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")  # RFC 4512 §1.4, keystring
 _BASE_DN = re.compile(r"dc=[a-z0-9-]+(?:,dc=[a-z0-9-]+)*")
+_LOG_LEVELS = re.compile(r"[A-Za-z0-9]+(?:,[A-Za-z0-9]+)*")  # slapd(8), -d
 _RELAYHOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[A-Za-z0-9.:-]+\])(?::[0-9]+)?")
 
 
@@ -37,6 +38,7 @@ class Settings:
     milter: str = "on"
     status_free: bool = False
     auth_penalty: str = "on"
+    ldap_log: str = "none"
     directory: str = "single"
     max_lag: int | None = None
     relayhost: str = ""
@@ -80,6 +82,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         milter=read.choice("LAB_MILTER", "on", "off"),
         status_free=read.choice("LAB_STATUS_FREE", "0", "1") == "1",
         auth_penalty=read.choice("LAB_AUTH_PENALTY", "on", "off"),
+        ldap_log=read.matching("LAB_LDAP_LOG", "none", _LOG_LEVELS),
         directory=read.choice("LAB_DIRECTORY", "single", "replicated"),
         max_lag=read.lag("LAB_MAX_LAG_SECONDS"),
         relayhost=read.matching("LAB_RELAYHOST", "", _RELAYHOST),

@@ -172,6 +172,7 @@ class Project:
             "LAB_MILTER": settings.milter,
             "LAB_STATUS_FREE": "1" if settings.status_free else "0",
             "LAB_AUTH_PENALTY": settings.auth_penalty,
+            "LAB_LDAP_LOG": settings.ldap_log,
             **self._directories(),
             "LAB_RELAYHOST": settings.relayhost,
             "LAB_MASQUERADE": "true" if settings.relayhost else "false",

@@ -46,6 +46,7 @@ STACK = {
         ("LAB_MILTER", "off", "milter", "off"),
         ("LAB_STATUS_FREE", "1", "status_free", True),
         ("LAB_AUTH_PENALTY", "off", "auth_penalty", "off"),
+        ("LAB_LDAP_LOG", "stats,filter", "ldap_log", "stats,filter"),
         ("LAB_RELAYHOST", "[192.0.2.1]:25", "relayhost", "[192.0.2.1]:25"),
         ("LAB_BIND", "192.0.2.1", "bind", "192.0.2.1"),
         ("LAB_SLOT", "62", "slot", 62),
