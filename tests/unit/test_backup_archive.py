@@ -151,6 +151,15 @@ def test_a_backup_that_is_whole_is_taken(members: dict[str, bytes], tmp_path: Pa
     assert found.sha256 == hashlib.sha256((tmp_path / "backup.tgz").read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize("blocks", range(tarfile.RECORDSIZE // tarfile.BLOCKSIZE))
+def test_it_is_taken_wherever_its_last_file_ends(
+    members: dict[str, bytes], tmp_path: Path, blocks: int
+) -> None:
+    """What fills up the last record of the tar is then longer or shorter."""
+    longer = {**members, DIRECTORY: LDIF + b"\n" * tarfile.BLOCKSIZE * blocks}
+    assert examined(made(longer), tmp_path).statement.people == 1
+
+
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     """Nothing, text, a gzip of nothing, an archive of something else, JSON of something else."""
     for data in (

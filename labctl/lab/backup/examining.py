@@ -109,9 +109,11 @@ def _unpack(packed: gzip.GzipFile, work: Path) -> Statement:
         )
     for name in MEMBERS:
         _unpack_member(packed, name, statement.members[name], work / name)
-    # Zeros fill up the last record of a tar, and no more: packed, they may be without end.
-    rest = packed.read(tarfile.RECORDSIZE + 1)
-    if len(rest) > tarfile.RECORDSIZE or rest.strip(b"\0"):
+    # Two blocks of zeros end a tar, and more fill up its last record, which the first of the two
+    # may have filled; no more: packed, they may be without end.
+    most = _BLOCK + tarfile.RECORDSIZE
+    rest = packed.read(most + 1)
+    if len(rest) > most or rest.strip(b"\0"):
         raise Unfit("something follows its last file")
     return statement
 
