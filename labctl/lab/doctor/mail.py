@@ -62,7 +62,7 @@ def sign_in(lab: "Lab") -> Finding:
     """See people sign in with the passwords that are known here; if not, who refuses, and why."""
     accounts = lab.endpoints().accounts
     for who in accounts.values():
-        if cause := _directory_refuses(lab, who):
+        if cause := directory_refuses(lab, who):
             return wrong(cause, _put_right(lab, who, gone=cause.endswith(_GONE)))
     first = next(iter(accounts.values()), None)
     if first is None:
@@ -87,7 +87,7 @@ def _put_right(lab: "Lab", who: Account, *, gone: bool) -> str:
     return f"{lab.files.command} up"
 
 
-def _directory_refuses(lab: "Lab", who: Account) -> str:
+def directory_refuses(lab: "Lab", who: Account) -> str:
     """Return why the directory does not take somebody's password; empty if it does."""
     endpoints = lab.endpoints()
     dn = f"uid={who.login},ou=users,{endpoints.base_dn}"

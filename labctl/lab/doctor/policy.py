@@ -6,6 +6,7 @@ from labctl.endpoints import Account
 from labctl.errors import LabNotReady, SignInRefused
 from labctl.lab import shadow
 from labctl.lab.doctor.finding import Finding, well, wrong
+from labctl.lab.doctor.mail import directory_refuses
 from labctl.lab.ready import unheard
 from labctl.lab.replicas import PROVIDER
 from labctl.lab.visibility import unseen_policies
@@ -77,12 +78,15 @@ def enforced(lab: "Lab") -> Finding:
 
 def _refused(lab: "Lab", who: Account) -> Finding:
     """See one who may not send be refused for that."""
+    cannot = well(f"port 25 relays nothing; {who.name}, who may not send, cannot sign in")
+    if directory_refuses(lab, who):  # `sign-in` says so, and Postfix would have one more to tell of
+        return cannot
     outcome = _told(lab, "submission", Envelope(who.address, (who.address,)), who)
     if outcome.reply.ok:
         said = f"{who.name} may not send, and Postfix answers {outcome}"
         return wrong(said, _restart(lab, "postfix"))
-    if outcome.stage is Stage.AUTH and not outcome.reply.temporary:  # `sign-in` says why
-        return well(f"port 25 relays nothing; {who.name}, who may not send, cannot sign in")
+    if outcome.stage is Stage.AUTH and not outcome.reply.temporary:
+        return cannot
     if not _is_the_policys(outcome):
         said = f"{who.name}, who may not send, is told {outcome}: not the policy's refusal"
         return wrong(said, _restart(lab, *lab.project.record.replicas))  # those that Postfix asks
