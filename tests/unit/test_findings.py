@@ -101,25 +101,31 @@ REFUSED = Outcome(Stage.RCPT, Reply(554, "5.7.1", "Access denied"))
 
 
 @pytest.mark.parametrize(
-    ("outcome", "level"),
+    ("outcome", "restarted"),
     [
-        (REFUSED, Level.OK),
-        (Outcome(Stage.RCPT, Reply(450, "4.7.1", "The policy is hidden")), Level.FAIL),
-        (Outcome(Stage.RCPT, Reply(451, "4.3.0", "Temporary lookup failure")), Level.FAIL),
-        (Outcome(Stage.AUTH, Reply(535, "5.7.8", "Authentication failed")), Level.FAIL),
-        (Outcome(Stage.RCPT, Reply(250, "2.1.5", "Ok")), Level.FAIL),
+        (REFUSED, ""),
+        (Outcome(Stage.RCPT, Reply(450, "4.7.1", "The policy is hidden")), "openldap"),
+        (Outcome(Stage.RCPT, Reply(451, "4.3.0", "Temporary lookup failure")), "openldap"),
+        (Outcome(Stage.AUTH, Reply(535, "5.7.8", "Authentication failed")), "dovecot"),
+        (Outcome(Stage.RCPT, Reply(250, "2.1.5", "Ok")), "postfix"),
     ],
 )
 def test_only_the_policys_own_refusal_is_its_enforcement(
-    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, level: Level
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, restarted: str
 ) -> None:
-    """Neither a directory that does not tell, nor a sign-in that fails."""
+    """Neither a directory that does not tell, nor a sign-in that fails; who is to render his rules
+    again is who did not tell.
+    """
     outcomes = iter([REFUSED, outcome])
+    here = lab("")
+    here.project = SimpleNamespace(record=LabRecord(0, "hardened"))
+    monkeypatch.setattr(policy, "directory_refuses", lambda *_: "")
     monkeypatch.setattr("labctl.lab.shadow.is_on", lambda _: False)
     monkeypatch.setattr(policy, "_blocked", lambda _: Account("dave", "dave", "d@x.org", HIDDEN))
     monkeypatch.setattr(policy, "_told", lambda *_: next(outcomes))
-    found = policy.enforced(lab(""))
-    assert found.level is level
+    found = policy.enforced(here)
+    assert found.level is (Level.FAIL if restarted else Level.OK)
+    assert found.mend == (f"docker restart lab-{restarted}" if restarted else "")
     assert str(outcome) in found.seen
 
 

@@ -78,18 +78,16 @@ def enforced(lab: "Lab") -> Finding:
 
 def _refused(lab: "Lab", who: Account) -> Finding:
     """See one who may not send be refused for that."""
-    cannot = well(f"port 25 relays nothing; {who.name}, who may not send, cannot sign in")
     if directory_refuses(lab, who):  # `sign-in` says so, and Postfix would have one more to tell of
-        return cannot
+        return well(f"port 25 relays nothing; {who.name}, who may not send, cannot sign in")
     outcome = _told(lab, "submission", Envelope(who.address, (who.address,)), who)
     if outcome.reply.ok:
         said = f"{who.name} may not send, and Postfix answers {outcome}"
         return wrong(said, _restart(lab, "postfix"))
-    if outcome.stage is Stage.AUTH and not outcome.reply.temporary:
-        return cannot
     if not _is_the_policys(outcome):
         said = f"{who.name}, who may not send, is told {outcome}: not the policy's refusal"
-        return wrong(said, _restart(lab, *lab.project.record.replicas))  # those that Postfix asks
+        asked = lab.project.record.replicas  # by Postfix; who signs in is Dovecot's to say
+        return wrong(said, _restart(lab, *(("dovecot",) if outcome.stage is Stage.AUTH else asked)))
     return well(f"port 25 relays nothing; {who.name}, who may not send, is told {outcome}")
 
 
