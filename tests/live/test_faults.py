@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -179,6 +180,21 @@ def test_a_full_disk_costs_no_mail(scratch: LiveLab, tmp_path: Path) -> None:
         "  - receive: {account: bob, message: kept, within: 20s}\n"
     )
     scratch.verdicts(str(file), code=0)
+
+
+def test_a_full_disk_is_emptied_while_a_file_there_is_open(scratch: LiveLab) -> None:
+    """As one is of a delivery that fails just then."""
+    containers = LabContainers(Engine(), scratch.project)
+    containers.inflict("dovecot", "full")
+    open_there = "exec 3</home/bob/Maildir/tmp/full; echo open; sleep 60"
+    holder = ["docker", "exec", scratch.container("dovecot"), "sh", "-c", open_there]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        containers.mend("dovecot", 60)
+        process.kill()
+    assert "full " not in scratch.must("dovecot", "cat", "/proc/mounts")
+    scratch.run("scenario", "delivery")
 
 
 def test_postfix_outlives_its_log(scratch: LiveLab) -> None:
