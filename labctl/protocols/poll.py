@@ -30,7 +30,7 @@ def poll(
     clock: Clock = SYSTEM,
     retry: tuple[type[LabctlError], ...] = (),
 ) -> T:
-    """Call `probe` until it returns something other than None, and return that.
+    """Call `probe` until it returns something other than None or False, and return that.
 
     Between calls it pauses, from `pause` up to eight times as long. Errors in `retry` count as
     "not yet". Raises DeadlinePassed after `seconds`, saying what was awaited and last seen.
@@ -44,7 +44,7 @@ def poll(
         except retry as error:
             seen = error.what
         else:
-            if found is not None:
+            if found is not None and found is not False:
                 return found
         if clock.now() + delay > end:
             raise DeadlinePassed(f"waited {seconds:g} s for {what}; last seen: {seen}")

@@ -62,8 +62,8 @@ def fill(lab: LiveLab) -> None:
     lab.run("user", "disable", "erin")
     for number in range(3):
         lab.run("send", "--from", "alice", "--to", "bob", "--to", "grace", "--subject", f"{number}")
-    poll(lambda: len(lab.json("inbox", "grace")["messages"]) >= 3 or None, what="mail", seconds=20)
-    poll(lambda: len(lab.json("inbox", "bob")["messages"]) >= 3 or None, what="mail", seconds=20)
+    poll(lambda: len(lab.json("inbox", "grace")["messages"]) >= 3, what="mail", seconds=20)
+    poll(lambda: len(lab.json("inbox", "bob")["messages"]) >= 3, what="mail", seconds=20)
     for command in (
         ("mailbox", "create", "-u", "bob", "Projects/Größe"),
         ("copy", "-u", "bob", "Projects/Größe", "mailbox", "INBOX", "uid", "2"),
@@ -135,7 +135,7 @@ def test_a_restored_lab_is_the_lab_that_was_kept(
     assert Path(other["ca_file"]).read_bytes() == ca
     assert other["slot"] != secrets["slot"]
     twin.run("queue", "--release")
-    poll(lambda: not queued(twin) or None, what="held mail", seconds=20)
+    poll(lambda: not queued(twin), what="held mail", seconds=20)
     newest = [mail["subject"] for mail in twin.json("inbox", "bob")["messages"]][-2:]
     assert sorted(newest) == ["Held 0", "Held 1"]
     assert "250 2.0.0" in twin.run("send", "--from", "grace", "--to", "bob")
@@ -167,7 +167,7 @@ def test_mail_that_was_accepted_is_in_the_backup_once(
     rest, _ = sender.communicate(timeout=120)
     assert sender.returncode == 0, rest[-2000:]
     twin.run("restore", str(file))
-    poll(lambda: not queued(twin) or None, what="the queue to be empty", seconds=30)
+    poll(lambda: not queued(twin), what="the queue to be empty", seconds=30)
     subjects = [m["subject"] for m in twin.json("inbox", "bob", "--count", "100")["messages"]]
     assert len(subjects) >= 10
     assert subjects == [f"Number {number}" for number in range(len(subjects))]
@@ -207,7 +207,7 @@ def test_an_interrupted_backup_leaves_the_lab_running_and_no_file(
     process.send_signal(signal.SIGCONT)
     process.communicate(timeout=60)
     assert process.returncode == (-number if number is signal.SIGKILL else 130)
-    poll(lambda: not standing(lab) or None, what="the lab to go on", seconds=20)
+    poll(lambda: not standing(lab), what="the lab to go on", seconds=20)
     assert list(tmp_path.iterdir()) == []
     told = lab.ran("status")
     assert told.code == 0

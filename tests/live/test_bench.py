@@ -171,7 +171,7 @@ def mailed(lab: Lab, **values: str) -> Balance:
     with configured(lab.containers, {**PATIENT, **values}):
         with mailing.going_on(2):
             mailing.until(20)
-        poll(lambda: not lab.containers.queue() or None, what="delivery", seconds=60)
+        poll(lambda: not lab.containers.queue(), what="delivery", seconds=60)
     return Balance.of(mailing.ledger, collect(lab.containers, "bob"))
 
 

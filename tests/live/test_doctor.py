@@ -54,7 +54,7 @@ def mend(lab: LiveLab, row: dict) -> None:
         ["bash", "-c", row["mend"]], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{row['mend']}\n{done.stderr}"
-    assert poll(lambda: not ill(lab) or None, what="all to be well", seconds=30)
+    assert poll(lambda: not ill(lab), what="all to be well", seconds=30)
 
 
 def reload(lab: LiveLab, change: str) -> None:
@@ -493,7 +493,7 @@ def test_an_index_that_dovecot_cannot_read_is_told_and_made_anew(scratch: LiveLa
     """Files that became root's; messages keep their UIDs."""
     for number in range(3):
         scratch.run("send", "--from", "alice", "--to", "bob", "--subject", f"Number {number}")
-    poll(lambda: len(uids(scratch)) >= 3 or None, what="three messages", seconds=20)
+    poll(lambda: len(uids(scratch)) >= 3, what="three messages", seconds=20)
     before = uids(scratch)
     scratch.must("dovecot", "sh", "-c", "chown root:root /home/bob/Maildir/dovecot.index*")
     row = only(scratch, "mailboxes", "fail")

@@ -182,6 +182,27 @@ def test_a_full_disk_costs_no_mail(scratch: LiveLab, tmp_path: Path) -> None:
     scratch.verdicts(str(file), code=0)
 
 
+def test_a_delivery_that_found_no_directory_goes_on_when_it_is_back(scratch: LiveLab) -> None:
+    """Dovecot by itself asks a directory that was away only for somebody who comes later, and nobody
+    comes here: the delivery would wait for 150 seconds, and be deferred.
+    """
+    directory, name = scratch.container("openldap"), scratch.container("dovecot")
+    dovecot = Engine().client.containers.get(name)
+    said = r"LHLO test\r\nMAIL FROM:<>\r\nRCPT TO:<bob@truenorth.local>\r\nQUIT\r\n"
+    talk = f"exec 3<>/dev/tcp/127.0.0.1/24; printf '{said}' >&3; cat <&3"
+    docker_do("stop", "-t", "5", directory)
+    with ThreadPoolExecutor(1) as pool:
+        answers = pool.submit(docker_do, "exec", name, "timeout", "60", "bash", "-c", talk)
+
+        def asked_in_vain() -> bool:
+            _, connected, since = dovecot.logs().rpartition(b"Connect from 127.0.0.1")
+            return bool(connected) and b"ldap_start_tls_s() failed" in since
+
+        poll(asked_in_vain, what="the delivery", seconds=30)
+        docker_do("start", directory)
+        assert "250 2.1.5 OK" in answers.result()
+
+
 def test_a_full_disk_is_emptied_while_a_file_there_is_open(scratch: LiveLab) -> None:
     """As one is of a delivery that fails just then."""
     containers = LabContainers(Engine(), scratch.project)

@@ -53,7 +53,7 @@ def elsewhere(state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def untouched(elsewhere: Elsewhere) -> Iterator[Elsewhere]:
     """The stack, whose policy must be after the test what it was, and whose mail all there."""
-    poll(lambda: elsewhere.inside("postqueue", "-j") == "" or None, what="no queue", seconds=60)
+    poll(lambda: elsewhere.inside("postqueue", "-j") == "", what="no queue", seconds=60)
     before, mail = elsewhere.policies(), elsewhere.mail()
     yield elsewhere
     assert elsewhere.policies() == before
@@ -107,7 +107,7 @@ def test_a_missing_policy_turns_the_scenario_red(elsewhere: Elsewhere) -> None:
         poll(lambda: red(elsewhere) or None, what="a red scenario", seconds=30)
     finally:
         elsewhere.configure(f"{rules} = {before}")
-        poll(lambda: not red(elsewhere) or None, what="a green scenario", seconds=30)
+        poll(lambda: not red(elsewhere), what="a green scenario", seconds=30)
 
 
 def red(stack: Elsewhere) -> bool:
@@ -222,7 +222,7 @@ def begun(stack: Elsewhere, start: Callable[[str], None]) -> None:
     path = stack.folder / "waiting.yaml"
     path.write_text(WAITING)
     start(str(path))
-    poll(lambda: stack.policy("alice") == REVOKED or None, what="the change", seconds=60)
+    poll(lambda: stack.policy("alice") == REVOKED, what="the change", seconds=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -22,7 +22,7 @@ def level(lab: LiveLab) -> str:
 
 def await_level(lab: LiveLab, wanted: str) -> None:
     """Wait until slapd logs that, and nothing of a reader is left if it is nothing."""
-    poll(lambda: level(lab) == wanted or None, what=f"olcLogLevel: {wanted}", seconds=20)
+    poll(lambda: level(lab) == wanted, what=f"olcLogLevel: {wanted}", seconds=20)
     if wanted == "none":
         left = lab.must("openldap", "sh", "-c", "ls /run/slapd/readers; ls /dev | grep -x log || :")
         assert left == ""

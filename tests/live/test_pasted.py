@@ -461,7 +461,7 @@ def mail_in_queue(lab: LiveLab, _step: Played) -> Iterator[None]:
     context = ssl.create_default_context(cafile=stack["ca_file"])
     who = stack["accounts"]["alice"]
     docker_do("start", dovecot)
-    poll(lambda: lab.inside("dovecot", "healthcheck").code == 0 or None, what="Dovecot", seconds=20)
+    poll(lambda: lab.inside("dovecot", "healthcheck").code == 0, what="Dovecot", seconds=20)
     with smtplib.SMTP_SSL(*at(stack, "submissions"), context=context, timeout=30) as client:
         client.login(who["login"], who["password"])
         docker_do("stop", dovecot)

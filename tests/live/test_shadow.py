@@ -247,7 +247,7 @@ def test_no_session_goes_on_as_it_began(lab: LiveLab) -> None:
 
 def _restart(lab: LiveLab) -> None:
     docker_do("restart", "-t", "3", lab.container("postfix"))
-    poll(lambda: lab.inside("postfix", "healthcheck").code == 0 or None, what="it", seconds=30)
+    poll(lambda: lab.inside("postfix", "healthcheck").code == 0, what="it", seconds=30)
 
 
 ENDS: dict[str, Callable[[LiveLab], object]] = {

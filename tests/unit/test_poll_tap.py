@@ -24,9 +24,9 @@ class FakeClock:
         self.time += seconds
 
 
-def test_poll_returns_the_first_thing_that_is_not_none() -> None:
-    """False and 0 are answers; None is not."""
-    answers = iter([None, None, 0, 5])
+def test_poll_returns_the_first_thing_that_is_an_answer() -> None:
+    """0 is one; None and False, which a comparison returns, are not."""
+    answers = iter([None, False, 0, 5])
     assert poll(lambda: next(answers), what="x", seconds=9, clock=FakeClock().clock) == 0
 
 

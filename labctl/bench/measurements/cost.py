@@ -199,7 +199,7 @@ def require_refusal(lab: Lab, way: str) -> None:
             connection.reset()
             return code
 
-        poll(lambda: answer() == _ACCEPTED or None, what=f"{way} to accept", seconds=_ASKED)
+        poll(lambda: answer() == _ACCEPTED, what=f"{way} to accept", seconds=_ASKED)
         directory.set_policy(dn, {"send_allowed": "FALSE"})
         refused = answer()
         directory.set_policy(dn, ENABLE)

@@ -21,7 +21,7 @@ _FAULTS: tuple[tuple[str, Kind], ...] = (
 )
 _SECONDS = (0.3, 3.0)  # that a fault lasts
 _HEALED = 60.0  # seconds, until a server is well again
-_STALLED = 180.0  # seconds; after an outage of the directory deliveries stood still for 150
+_STALLED = 60.0  # seconds in which nothing at all is delivered
 # Takes the files out of the folder, and prints their Message-IDs: Dovecot reads a whole folder to
 # deliver, and with a hundred thousand messages in it that would be all that it did.
 _COLLECT = (
