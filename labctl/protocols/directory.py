@@ -106,6 +106,7 @@ class Directory:
             if connection.socket is not None:  # ldap3 leaves it open
                 connection.socket.close()
             raise _translated(error, f"the directory at {endpoint}") from error
+        tap.note("bound")
         return cls(connection, tap, endpoints)
 
     def emit_to(self, emit: Emit) -> None:

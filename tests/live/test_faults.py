@@ -183,8 +183,8 @@ def test_a_full_disk_costs_no_mail(scratch: LiveLab, tmp_path: Path) -> None:
 
 
 def test_a_delivery_that_found_no_directory_goes_on_when_it_is_back(scratch: LiveLab) -> None:
-    """Dovecot by itself asks a directory that was away only for somebody who comes later, and nobody
-    comes here: the delivery would wait for 150 seconds, and be deferred.
+    """Dovecot by itself asks a directory that was away only for somebody who comes later, and
+    nobody comes here: the delivery would wait for 150 seconds, and be deferred.
     """
     directory, name = scratch.container("openldap"), scratch.container("dovecot")
     dovecot = Engine().client.containers.get(name)

@@ -1,8 +1,8 @@
 """The off-boarding as it is run, how much of it is waiting, and the same story by other means.
 
 What is spent waiting is read from the transcript: from each line that was sent to the next reply
-of the same server, TLS handshakes and changes of the directory among it. All the rest, Python's
-start and the commands in containers included, is labctl's own.
+of the same server, TLS handshakes, signing in to the directory and its changes among it. All the
+rest, Python's start and the commands in containers included, is labctl's own.
 """
 
 import json
@@ -27,6 +27,7 @@ from labctl.report.jsonl import read
 _NAME = "offboarding"
 _WHOLE_SECONDS, _OWN_SECONDS = 1.0, 0.25  # what it may take, on two cores
 _ANSWERS = ("<-", "<**")
+_REACHED = ("TLS begun", "bound")  # what a client notes when the server has done its part
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def waited(events: Iterable[Event]) -> float:
 
 
 def _answers(wire: Wire) -> bool:
-    return wire.mark in _ANSWERS or wire.line == "TLS begun"
+    return wire.mark in _ANSWERS or wire.line in _REACHED
 
 
 def _covered(spans: Sequence[tuple[float, float]]) -> float:

@@ -16,6 +16,8 @@ from labctl.scenario.session import Session
 if TYPE_CHECKING:
     from labctl.events import Event
 
+_PAUSE = 0.005  # seconds, growing to eight times as long
+
 
 class Receive(Step):
     """Wait until a message is in an account's mailbox: seen by IMAP, and (in a lab of our own) as
@@ -76,7 +78,8 @@ class Receive(Step):
 
         mailbox.emit_to(attempt.append)
         try:
-            uid = poll(look, what=f"{wanted} in the mailbox of {self.account}", seconds=seconds)
+            what = f"{wanted} in the mailbox of {self.account}"
+            uid = poll(look, what=what, seconds=seconds, pause=_PAUSE)
         except DeadlinePassed:
             waited = f"none within {shown(seconds)}"
             attempt.append(Check("imap", "the message", waited, ok=False))
