@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -115,6 +116,35 @@ def test_nobody_signs_in_before_tls(lab: LiveLab) -> None:
             imap.login(who["login"], who["password"])
     finally:
         imap.shutdown()
+
+
+def test_as_many_sign_in_at_once_as_there_are_processes_for(scratch: LiveLab) -> None:
+    """Nearly fifty on each port: each is asked about, and no process ends for want of memory."""
+    stack = scratch.json("endpoints", "--secrets")
+    who, tls = stack["accounts"]["alice"], ssl.create_default_context(cafile=stack["ca_file"])
+    opened: list[smtplib.SMTP] = []
+
+    def recipient(number: int) -> int:
+        if number % 2:
+            port = stack["submission"]["port"]
+            opened.append(smtp := smtplib.SMTP("127.0.0.1", port, "here.invalid", 60))
+            smtp.starttls(context=tls)
+        else:
+            port = stack["submissions"]["port"]
+            smtp = smtplib.SMTP_SSL("127.0.0.1", port, "here.invalid", timeout=60, context=tls)
+            opened.append(smtp)
+        smtp.login(who["login"], who["password"])
+        smtp.mail(who["address"])
+        return smtp.rcpt(who["address"])[0]
+
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert set(pool.map(recipient, range(2 * 48))) == {250}
+        assert {smtp.noop()[0] for smtp in opened} == {250}
+    finally:
+        for smtp in opened:
+            smtp.close()
+    assert "killed by signal" not in scratch.run("logs", "postfix")
 
 
 ELSEWHERE = "elsewhere.example"
