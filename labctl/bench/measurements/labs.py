@@ -11,8 +11,10 @@ from labctl.bench.asking import decisions, send, signed_in
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.usage import usage
+from labctl.endpoints import Endpoints
 from labctl.errors import LabctlError, LabNotReady
 from labctl.lab.lab import Lab
+from labctl.protocols.smtp import SmtpConnection
 
 _SIZES = (1, 5, 10, 20, 30)
 _IDLE = 40.0  # MB of memory that an idle lab may take
@@ -83,25 +85,28 @@ def _sending(labs: Sequence[Lab]) -> Iterator[None]:
     stopped = threading.Event()
     errors: list[LabctlError] = []
 
-    def keep_sending(lab: Lab) -> None:
-        endpoints = lab.endpoints()
+    def keep_sending(connection: SmtpConnection, endpoints: Endpoints) -> None:
         alice, bob = endpoints.account("alice"), endpoints.account("bob")
         try:
-            with signed_in(endpoints, alice) as connection:
-                while not stopped.wait(_PAUSE):
-                    send(connection, alice, bob)
+            while not stopped.wait(_PAUSE):
+                send(connection, alice, bob)
         except LabctlError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=keep_sending, args=(lab,)) for lab in labs]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
+    threads: list[threading.Thread] = []
+    with ExitStack() as stack:
+        for lab in labs:  # one after the other: thirty sign-ins at once are too many for a host
+            endpoints = lab.endpoints()
+            connection = stack.enter_context(signed_in(endpoints, endpoints.account("alice")))
+            threads.append(threading.Thread(target=keep_sending, args=(connection, endpoints)))
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join()
     if errors:
         raise errors[0]
 
