@@ -1,6 +1,5 @@
 """How a scenario names who binds to the directory, entries, attributes; and putting them back."""
 
-import re
 from collections.abc import Iterable
 from functools import partial
 from typing import Literal
@@ -9,6 +8,7 @@ from labctl.endpoints import KINDS, PROGRAMS, STRANGER, Endpoints, Login, Secret
 from labctl.errors import ExpectationFailed
 from labctl.protocols.ldif import Modify, Record, Values
 from labctl.scenario.model import Touch
+from labctl.scenario.patterns import found
 from labctl.scenario.session import Session, Skipped, Undo
 
 NO_RIGHTS = "insufficientAccessRights"  # RFC 4511 §4.1.9
@@ -153,7 +153,7 @@ def check_answer(session: Session, who: str, expect: Answer, why: str, refusal: 
     """Hold the directory's answer (None: no refusal) against the expected one; a refusal must fit
     the pattern `why`.
     """
-    refused = refusal is not None and re.search(why, refusal) is not None
+    refused = refusal is not None and found(why, refusal) is not None
     session.check(
         who,
         expected=f"{expect} {why}".strip(),

@@ -20,6 +20,7 @@ from pydantic import (
 from labctl.endpoints import KINDS, SERVICES, Endpoints
 from labctl.protocols.smtp import Outcome, Stage
 from labctl.scenario.durations import Duration
+from labctl.scenario.patterns import require_pattern
 
 if TYPE_CHECKING:
     from labctl.scenario.session import Session
@@ -36,16 +37,6 @@ class Strict(BaseModel):
 def _reply(value: str) -> str:
     if not _REPLY.fullmatch(value):
         raise ValueError("a reply is a code, or a code and an enhanced code: 554 5.7.1")
-    return value
-
-
-def _pattern(value: str) -> str:
-    try:
-        re.compile(value)
-    except (re.error, OverflowError) as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    except RecursionError as error:
-        raise ValueError("not a regular expression: it is nested too deeply") from error
     return value
 
 
@@ -70,7 +61,7 @@ ReplyText = Annotated[
         }
     ),
 ]
-Pattern = Annotated[str, AfterValidator(_pattern), Field(title="regular expression")]
+Pattern = Annotated[str, AfterValidator(require_pattern), Field(title="regular expression")]
 
 
 class Expect(Strict):

@@ -1,6 +1,5 @@
 """What `send` and `resend` have in common: one transaction, and its outcome held to account."""
 
-import re
 import time
 from contextlib import suppress
 
@@ -10,6 +9,7 @@ from labctl.protocols.poll import poll
 from labctl.protocols.smtp import Outcome, SmtpConnection, Stage
 from labctl.scenario.messages import Route, Sent, Trace, queue_id_of
 from labctl.scenario.model import Expect
+from labctl.scenario.patterns import found
 from labctl.scenario.session import Attempt, Session
 
 _Told = tuple[Outcome, str]
@@ -43,8 +43,8 @@ def check_outcome(session: Session, outcome: Outcome, expect: Expect) -> None:
     met = expect.codes_met(outcome)
     if met and expect.text is not None:
         text = outcome.reply.text
-        found = re.search(expect.text, text) is not None
-        session.check("text", expected=f"/{expect.text}/", seen=text, ok=found)
+        fits = found(expect.text, text) is not None
+        session.check("text", expected=f"/{expect.text}/", seen=text, ok=fits)
     session.check("reply", expected=str(expect), seen=str(outcome), ok=met)
 
 

@@ -142,6 +142,18 @@ def test_a_line_that_the_message_did_not_cause_is_none_of_its_own(
 # effect_within
 
 
+def test_a_pattern_that_is_never_done_ends_the_run(lab: LiveLab, story) -> None:
+    """As a stranger may write one: with what is wrong, and the lab as it was."""
+    path = story(f"""\
+  - offboard: {{account: alice}}
+  - send: {{from: bob, to: bob, as: {"a" * 60}}}
+  - log:  {{message: {"a" * 60}, matches: "(a|a)+!"}}
+""")
+    step = of_kind(lab.verdicts(path, code=6), "step-ended")[2]
+    assert "/(a|a)+!/ repeats what repeats itself" in step["reason"]
+    assert lab.ran("send", "--from", "alice", "--to", "bob").code == 0
+
+
 def test_a_change_that_a_stale_map_hides_is_missed(scratch: LiveLab, story) -> None:
     """Postfix asks a copy of what the directory once answered: no effect is seen."""
     edits = (

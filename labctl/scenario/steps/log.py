@@ -1,6 +1,5 @@
 """The verb `log`."""
 
-import re
 from collections.abc import Iterable, Iterator
 from textwrap import shorten
 from typing import ClassVar
@@ -14,6 +13,7 @@ from labctl.protocols.poll import poll
 from labctl.scenario.durations import UNTIL, Duration
 from labctl.scenario.messages import Trace
 from labctl.scenario.model import Name, Pattern, Planned, Step
+from labctl.scenario.patterns import found
 from labctl.scenario.session import Containers, Session
 
 _SERVERS = ("postfix", "dovecot")  # whose lines name messages
@@ -64,8 +64,8 @@ class Log(Step):
 
         def look() -> str | None:
             lines[:] = _lines(containers, trace)
-            found = (re.search(self.matches, line) for _, line in lines)
-            return next((_short(match[0]) for match in found if match), None)
+            matches = (found(self.matches, line) for _, line in lines)
+            return next((_short(match) for match in matches if match is not None), None)
 
         try:
             seconds = self.within or session.wait_seconds
