@@ -138,7 +138,7 @@ def test_as_many_sign_in_at_once_as_there_are_processes_for(scratch: LiveLab) ->
         return smtp.rcpt(who["address"])[0]
 
     try:
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(recipient, range(2 * 48))) == {250}
         assert {smtp.noop()[0] for smtp in opened} == {250}
     finally:
