@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from labctl.errors import InvalidScenario
 
-_SECONDS = 1.0  # that the search of one text may take; an honest one takes microseconds
+_SECONDS = 1.0  # of processor time that a search may take; an honest one takes microseconds
 
 
 def require_pattern(value: str) -> str:
@@ -25,8 +25,8 @@ def require_pattern(value: str) -> str:
 def found(pattern: str, text: str) -> str | None:
     """Return the first part of the text that fits, or None.
 
-    Raises InvalidScenario when the search takes a second: a pattern such as `(a|a)+$` tries every
-    way to read what it repeats, and would go on for years.
+    Raises InvalidScenario when it takes a second of processor time: a pattern such as `(a|a)+$`
+    tries every way to read what it repeats, and would go on for years.
     """
     try:
         with _ended_after(_SECONDS):
@@ -39,8 +39,8 @@ def found(pattern: str, text: str) -> str | None:
 
 @contextmanager
 def _ended_after(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the midst of it, which `re` lets happen. Signals reach the main thread
-    alone, where scenarios run: elsewhere there is no limit.
+    """Raise TimeoutError in the midst of it after so many seconds of processor time; `re` lets it
+    happen. Signals reach the main thread alone, where scenarios run: elsewhere there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -49,10 +49,10 @@ def _ended_after(seconds: float) -> Iterator[None]:
     def late(*_: object) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, late)
     try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

@@ -408,7 +408,7 @@ def test_a_shell_that_was_lost_with_its_container_is_opened_anew(scratch: LiveLa
     before = containers.execute("dovecot", ["cat", "/proc/1/stat"])
     docker_do("kill", scratch.container("dovecot"))
     with pytest.raises(LabNotReady, match="dovecot does not run"):
-        poll(lambda: containers.execute("dovecot", ["true"]) and None, what="the end", seconds=10)
+        poll(lambda: containers.execute("dovecot", ["true"]) is None, what="the end", seconds=10)
     docker_do("start", scratch.container("dovecot"))
     assert containers.execute("dovecot", ["cat", "/proc/1/stat"]) != before
 
