@@ -99,7 +99,10 @@ def main() -> None:
     measured = "\n".join([summary(results), *(section(each) for each in results)])
     PAGE.write_text(f"{head}{BEGIN}\n{measured}\n{END}{tail}", encoding="utf-8")
     sys.stderr.write(f"wrote {PAGE}\n")
-    sys.exit(any(each.missed for each in results if each.bench in taken))
+    missed = [figure for each in results if each.bench in taken for figure in each.missed]
+    for figure in missed:
+        sys.stderr.write(f"missed: {figure.name}\n")
+    sys.exit(bool(missed))
 
 
 if __name__ == "__main__":

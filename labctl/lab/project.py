@@ -161,6 +161,7 @@ class Project:
             "LAB_SECRETS_ID": self.files.secrets_id(),
             "LAB_SUBNET": str(subnet),
             "LAB_BIND": settings.bind,
+            "LAB_HEALTH_SECONDS": "5" if self._extra else "30",
             "LAB_DOMAIN": settings.domain,
             "LAB_HOSTNAME": hostname(settings),
             "LAB_BASE_DN": settings.base_dn,

@@ -164,17 +164,27 @@ def test_every_server_ends_by_itself_when_it_is_told_to(scratch: LiveLab) -> Non
 def test_a_service_of_ones_own_comes_up_too_and_goes_again(
     scratch: LiveLab, tmp_path: Path
 ) -> None:
-    """LAB_COMPOSE_EXTRA may add one that waits for ours; without it, `up` removes that."""
+    """LAB_COMPOSE_EXTRA may add one that waits for ours, which the engine then looks at more often;
+    without it, `up` removes that.
+    """
     extra = tmp_path / "beside.yaml"
     extra.write_text(
         "services:\n  beside:\n    image: ${LAB_IMAGE_MILTER}\n    entrypoint: [sleep, '600']\n"
-        "    init: true\n    network_mode: none\n    depends_on: [openldap]\n"
+        "    init: true\n    network_mode: none\n"
+        "    depends_on: {openldap: {condition: service_healthy}}\n"
     )
     running = ("ps", "-q", "--filter", f"name=^/{scratch.container('beside')}$")
+
+    def checked_every() -> int:
+        form = "{{.Config.Healthcheck.Interval.Seconds}}"
+        return round(float(docker_do("inspect", "--format", form, scratch.container("openldap"))))
+
     assert scratch.ran("up", LAB_COMPOSE_EXTRA=str(extra)).code == 0
     assert docker_do(*running)
+    assert checked_every() == 5
     scratch.run("up")
     assert not docker_do(*running)
+    assert checked_every() == 30
 
 
 @pytest.mark.parametrize("which", ["dovecot", "all"])

@@ -143,7 +143,7 @@ EFFECT = Measurement(
         Option("replicated", "How often where the directory is replicated.", 2_000, 200),
         Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8, 4),
         Option("asks", "How often a second each session that is held open asks.", 50, 50),
-        Option("openings", "How many new sessions a second are opened, in all.", 2, 2),
+        Option("openings", "How many new sessions a second are opened, in all.", 1, 1),
     ),
     _measure,
 )

@@ -90,8 +90,11 @@ def _figures(taken: dict[str, list[float]]) -> Yielded:
 
 
 def _compose(lab: Lab, *arguments: str) -> float:
+    """Return how long a Compose command takes; where it waits, for checks a second apart, which is
+    as often as it looks itself.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LAB_", "COMPOSE_"))}
-    return ran(lab.project.command(*arguments), kept).seconds
+    return ran(lab.project.command(*arguments), {**kept, "LAB_HEALTH_SECONDS": "1"}).seconds
 
 
 def _bare(lab: Lab) -> float:
