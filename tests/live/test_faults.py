@@ -34,6 +34,25 @@ def story(directory: Path, *faults: str) -> str:
     return str(file)
 
 
+_QUEUE_MANAGER = "grep -lsx qmgr /proc/[0-9]*/comm | cut -d/ -f3"
+
+
+def queue_manager(lab: LiveLab) -> str:
+    """Return the process of Postfix's queue manager, or nothing."""
+    return lab.must("postfix", "sh", "-c", _QUEUE_MANAGER).strip()
+
+
+def signalled(lab: LiveLab, name: str, program: str) -> None:
+    """Send a signal to processes of Postfix's that do not run as root."""
+    container = lab.container("postfix")
+    image = docker_do("inspect", "--format", "{{.Config.Image}}", container).strip()
+    beside = ["--network=none", "--pid", f"container:{container}", "--cap-add=KILL"]
+    line = (
+        f"for p in /proc/[0-9]*; do grep -qa ^{program} $p/cmdline && kill -{name} ${{p##*/}}; done"
+    )
+    docker_do("run", "--rm", *beside, "--entrypoint=bash", image, "-c", f"{line}; true")
+
+
 def ended_by(lab: LiveLab, number: signal.Signals, file: str) -> None:
     """Run a story until it waits, and send it a signal."""
     process = lab.start("scenario", file, "-o", "jsonl")
@@ -220,23 +239,31 @@ def test_a_full_disk_is_emptied_while_a_file_there_is_open(scratch: LiveLab) -> 
 
 def test_postfix_outlives_its_log(scratch: LiveLab) -> None:
     """Mail goes on when postlogd ends with more lines waiting than a socket holds by default."""
-    to_postlogd = (
-        "for p in /proc/[0-9]*; do grep -qa ^postlogd $p/cmdline && kill -{} ${{p##*/}}; done"
-    )
-
-    def signalled(name: str) -> None:
-        container = scratch.container("postfix")
-        image = docker_do("inspect", "--format", "{{.Config.Image}}", container).strip()
-        beside = ["--network=none", "--pid", f"container:{container}", "--cap-add=KILL"]
-        line = f"{to_postlogd.format(name)}; true"
-        docker_do("run", "--rm", *beside, "--entrypoint=bash", image, "-c", line)
-
     assert scratch.ran(*TO_BOB).code == 0  # postlogd runs
-    signalled("STOP")
+    signalled(scratch, "STOP", "postlogd")
     for _ in range(4):  # six lines each
         assert scratch.ran(*TO_BOB).code == 0
-    signalled("KILL")
+    signalled(scratch, "KILL", "postlogd")
     assert scratch.ran(*TO_BOB).code == 0
+
+
+def test_a_queue_manager_that_is_missing_is_started(scratch: LiveLab) -> None:
+    """By who looks for it: Postfix itself would let it be until the next mail, or for 300 s."""
+    before = queue_manager(scratch)
+    signalled(scratch, "TERM", "qmgr")
+    poll(lambda: queue_manager(scratch) == "", what="the queue manager to end", seconds=10)
+    told = dict(line.split("=") for line in scratch.must("postfix", "fingerprint").splitlines())
+    assert told["qmgr.pid"] == queue_manager(scratch) != before
+
+
+def test_a_new_queue_manager_runs_when_postfix_has_read_anew(scratch: LiveLab) -> None:
+    """Whatever reload there was right before, which may take with it what starts the next one."""
+    for _ in range(10):
+        scratch.must("postfix", "postfix", "reload")
+        before = queue_manager(scratch)
+        both = scratch.must("postfix", "sh", "-c", f"read-anew && {_QUEUE_MANAGER}").split()
+        assert both[0] == "reloaded"
+        assert both[1:] not in ([], [before])
 
 
 @pytest.mark.parametrize("kind", ["stop", "pause", "cut"])
