@@ -222,6 +222,20 @@ def test_a_delivery_that_found_no_directory_goes_on_when_it_is_back(scratch: Liv
         assert "250 2.1.5 OK" in answers.result()
 
 
+def test_a_lock_of_a_killed_dovecot_is_nobodys(scratch: LiveLab) -> None:
+    """It names a process, and that number is another one's after a start: here the master's."""
+    assert scratch.ran(*TO_BOB).code == 0
+    scratch.run("inbox", "bob")
+    left = "for d in /home/bob/Maildir /home/bob/Maildir/.Sent; do mkdir -p $d"
+    left += " && printf 1:%s $(hostname) >$d/dovecot-uidlist.lock; done; ls -A /home/bob/Maildir"
+    assert "dovecot-uidlist.lock" in scratch.must("dovecot", "sh", "-c", left)
+    docker_do("kill", scratch.container("dovecot"))
+    scratch.run("up")
+    assert scratch.must("dovecot", "find", "/home", "-name", "*.lock") == ""
+    assert scratch.ran(*TO_BOB).code == 0
+    scratch.run("inbox", "bob")
+
+
 def test_a_full_disk_is_emptied_while_a_file_there_is_open(scratch: LiveLab) -> None:
     """As one is of a delivery that fails just then."""
     containers = LabContainers(Engine(), scratch.project)
