@@ -180,7 +180,7 @@ class LabContainers:
         )
 
     def _health(self, container: "Container", service: str) -> str:
-        """Run the image's own check; what the engine saw last may be some seconds old.
+        """Run the image's own check; what the engine saw last may be a minute old.
 
         Servers pass it whom the others do not reach on the lab's network by their name, and those
         whose first process stands still (state T, proc(5)), for the time being.

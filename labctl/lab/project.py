@@ -143,6 +143,12 @@ class Project:
         extra = self.settings.compose_extra
         return ["--file", str(extra)] if extra else []
 
+    @property
+    def _health_seconds(self) -> str:
+        """How far apart the engine's own checks are: rare, but where somebody waits for them."""
+        extra = self.settings.compose_extra
+        return "5" if extra and "service_healthy" in extra.read_text("utf-8", "replace") else "30"
+
     def write_env(self, images: Mapping[str, Image]) -> None:
         """Write the variables of the compose file; no secret is among them."""
         lines = [f"{name}={value}" for name, value in self._variables(images).items()]
@@ -161,7 +167,7 @@ class Project:
             "LAB_SECRETS_ID": self.files.secrets_id(),
             "LAB_SUBNET": str(subnet),
             "LAB_BIND": settings.bind,
-            "LAB_HEALTH_SECONDS": "5" if self._extra else "30",
+            "LAB_HEALTH_SECONDS": self._health_seconds,
             "LAB_DOMAIN": settings.domain,
             "LAB_HOSTNAME": hostname(settings),
             "LAB_BASE_DN": settings.base_dn,
