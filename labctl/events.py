@@ -5,7 +5,7 @@ nothing else, so a stored transcript can be rendered again at any time.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -201,7 +201,9 @@ _FIELDS = {kind: [field.name for field in fields(kind)] for kind in _NAMES}
 
 def to_dict(event: Event) -> dict[str, Any]:
     """Return the event as a JSON object with its `schema` and `event` names."""
-    return {"schema": SCHEMA, "event": _NAMES[type(event)], **asdict(event)}
+    kind = type(event)
+    values = {name: getattr(event, name) for name in _FIELDS[kind]}
+    return {"schema": SCHEMA, "event": _NAMES[kind], **values}
 
 
 def from_dict(data: Mapping[str, Any]) -> Event:
