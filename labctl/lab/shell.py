@@ -34,6 +34,7 @@ class Shell:
                 "there is no docker command on this host", "Install Docker's command line."
             ) from error
         self.close = weakref.finalize(self, _close, self._process)
+        self.close.atexit = False  # it ends by itself then, and nobody need wait for that
 
     @property
     def alive(self) -> bool:

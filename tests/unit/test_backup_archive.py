@@ -175,7 +175,7 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
         assert "cannot be restored" in refused(data, tmp_path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_bit_that_fell_over_is_noticed(
     members: dict[str, bytes], tmp_path: Path, place: float, bit: int
@@ -193,7 +193,7 @@ def test_a_bit_that_fell_over_is_noticed(
     refused(bytes(data), tmp_path)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_backup_that_was_cut_off_is_noticed(
     members: dict[str, bytes], tmp_path: Path, share: float
@@ -361,7 +361,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=JSON, which=st.sampled_from([STATEMENT, SECRETS, LISTING]))
 def test_whatever_stands_where_something_should_is_refused_in_words(
     members: dict[str, bytes], tmp_path: Path, data: st.DataObject, value: Any, which: str
@@ -394,7 +394,7 @@ def _anywhere(data: st.DataObject, inner: Any) -> tuple[Any, Any]:
     return _anywhere(data, inner[key]) if deeper else (inner, key)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(ldif=st.binary() | st.text().map(str.encode), at=st.integers(0, len(LDIF)))
 def test_whatever_stands_among_the_entries_is_read_or_refused_in_words(
     ldif: bytes, at: int

@@ -192,7 +192,7 @@ def test_a_repacked_bundle_is_told_from_the_written_one() -> None:
     assert found.problems == ["the archive holds something besides its files"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
 def test_no_byte_can_be_changed_unnoticed(place: int, change: int) -> None:
     """With any byte another one it is not whole, or it unpacks to the very same files."""
@@ -205,7 +205,7 @@ def test_no_byte_can_be_changed_unnoticed(place: int, change: int) -> None:
     assert not found.whole or found.contents == examine(WHOLE).contents
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, len(WHOLE) - 1))
 def test_no_part_of_a_bundle_is_whole(length: int) -> None:
     """Wherever it is cut off."""
@@ -215,7 +215,7 @@ def test_no_part_of_a_bundle_is_whole(length: int) -> None:
         assert length < 600, "enough is there to see what it is"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.binary(min_size=512, max_size=1536))
 def test_anything_for_a_tar_is_an_answer_and_no_crash(tar: bytes) -> None:
     """Whatever stands behind the first header."""

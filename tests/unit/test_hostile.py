@@ -31,9 +31,7 @@ from labctl.settings import load_settings
 
 EXAMPLES = int(os.environ.get("LAB_TEST_EXAMPLES", "40"))
 TLS = client_context(None)
-hostile = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None
-)
+hostile = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
 
 SCENARIO = b"""title: t
 why: "x"

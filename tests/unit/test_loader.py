@@ -145,7 +145,7 @@ words = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(st.binary(max_size=200), st.lists(words, max_size=60).map("".join).map(str.encode))
 )

@@ -74,7 +74,7 @@ def any_of(kind: type[Event]) -> st.SearchStrategy[Event]:
 EVENTS = st.one_of([any_of(kind) for kind in KINDS])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(EVENTS, max_size=25))
 def test_whatever_the_events_every_form_is_well_formed(events: list[Event]) -> None:
     """In any order and with any text: the page is balanced and without script, the XML is read by

@@ -213,7 +213,7 @@ BEYOND_JSON_SCHEMA = re.compile(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(steps(), st.data())
 def test_schema_and_models_say_the_same_of_any_step(
     tmp_path: Path, step: dict[str, Any], data: st.DataObject
