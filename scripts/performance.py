@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+MANY = 12  # figures, beyond which a section shows those with a limit, and folds all
 
 
 def take(name: str, *, full: bool) -> None:
@@ -55,11 +56,26 @@ def section(result: Result) -> str:
         f"load before it {result.machine['load before']}.",
         "",
     ]
-    lines += [markdown(HEADER, rows(result.figures)), ""]
+    lines += [*figures(result), ""]
     for chart in result.charts:
-        draw(chart, PLOTS / chart.name)
         lines += [f"![{chart.title}](performance/{chart.name}.svg)", ""]
     return "\n".join(lines)
+
+
+def figures(result: Result) -> list[str]:
+    """Return the tables of a measurement."""
+    everything = markdown(HEADER, rows(result.figures))
+    if len(result.figures) <= MANY:
+        return [everything]
+    judged = [each for each in result.figures if each.holds is not None]
+    return [
+        *([markdown(HEADER, rows(judged)), ""] if judged else []),
+        f"<details><summary>All {len(result.figures)} figures</summary>",
+        "",
+        everything,
+        "",
+        "</details>",
+    ]
 
 
 def summary(results: list[Result]) -> str:
@@ -80,6 +96,14 @@ def summary(results: list[Result]) -> str:
     return "\n".join([*where, ""])
 
 
+def written(page: str, results: list[Result]) -> str:
+    """Return the page with what was measured in its place."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    measured = "\n".join([summary(results), *(section(each) for each in results)])
+    return f"{head}{BEGIN}\n{measured}\n{END}{tail}"
+
+
 def main() -> None:
     """Measure what is asked for, and write the page."""
     options = {each for each in sys.argv[1:] if each.startswith("--")}
@@ -93,11 +117,9 @@ def main() -> None:
     results = list(kept())
     if not results:
         sys.exit(f"nothing is kept in {RESULTS}")
-    page = PAGE.read_text(encoding="utf-8")
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    measured = "\n".join([summary(results), *(section(each) for each in results)])
-    PAGE.write_text(f"{head}{BEGIN}\n{measured}\n{END}{tail}", encoding="utf-8")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for chart in (chart for result in results for chart in result.charts):
+        draw(chart, PLOTS / chart.name)
     sys.stderr.write(f"wrote {PAGE}\n")
     missed = [figure for each in results if each.bench in taken for figure in each.missed]
     for figure in missed:

@@ -1,6 +1,7 @@
 """The scripts behind the Makefile say what is missing, and never pass without an engine."""
 
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,3 +56,10 @@ def test_a_python_that_is_too_old_is_named(no_docker: dict[str, str], tmp_path: 
     done = script("setup", {**no_docker, "PYTHON": str(old), "LAB_SETUP_FRESH": "1"})
     assert done.returncode == 4
     assert "is not Python 3.11" in done.stderr
+
+
+def test_the_page_of_measurements_shows_what_is_kept() -> None:
+    """`scripts/performance.py --keep` would change nothing in docs/performance.md."""
+    script = runpy.run_path(str(ROOT / "scripts" / "performance.py"))
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert script["written"](page, list(script["kept"]())) == page
