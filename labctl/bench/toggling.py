@@ -7,7 +7,8 @@ says, and an answer against it is a stale decision.
 
 Sessions ask at a pace of their own, below what the servers could answer: else what is measured is
 how long a probe queues behind the others. Just after the directory's answer one of those that are
-held open, each in its turn, asks at once.
+held open, each in its turn, asks at once. Where sessions insist, so does one whose answer was
+stale, until it is not: when a change shows is not told by when its turn would have come.
 """
 
 import threading
@@ -129,8 +130,8 @@ class Watch:
             if change.shown != _NEVER:
                 self.seen.effects.append(max(change.shown - at, 0.0))
 
-    def judge(self, session: int, probe: Probe) -> None:
-        """Hold an answer against what the directory said."""
+    def judge(self, session: int, probe: Probe) -> bool:
+        """Hold an answer against what the directory said; says whether it is stale."""
         with self._news:
             if probe.held:
                 self.seen.trips.append(probe.ended - probe.begun)
@@ -138,10 +139,11 @@ class Watch:
             change = known(self._changes, probe.begun, probe.ended)
             if change is None:
                 self.seen.overlapping += 1
-                return
+                return False
             kind = probe.service, probe.held
             self.seen.judged[kind] = self.seen.judged.get(kind, 0) + 1
-            if probe.accepted is not change.allowed:
+            stale = probe.accepted is not change.allowed
+            if stale:
                 since = probe.begun - change.answered
                 self.seen.stale.append(Stale(change.allowed, since, probe))
             elif change.obeyed == _NEVER:
@@ -150,6 +152,7 @@ class Watch:
             if probe.held:
                 self._asked[session] = probe.begun
             self._news.notify_all()
+            return stale
 
     def _show(self, probe: Probe) -> None:
         """Note a decision that shows the last change, whether or not it was asked for during it."""
@@ -196,9 +199,10 @@ class Paces:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asker:
+class Asker:
     """One that keeps asking: on one session that it holds open, at once when `now` is set, or on a
-    new one each time; with so many seconds between.
+    new one each time; with so many seconds between. One that insists sets `now` itself where the
+    answer was stale.
     """
 
     number: int
@@ -206,14 +210,17 @@ class _Asker:
     account: Account
     watch: Watch
     pause: float
+    insists: bool
     now: threading.Event = field(default_factory=threading.Event)
 
     @property
     def service(self) -> str:
+        """Through which service it asks: two sessions each in turn."""
         return SERVICES[self.number // 2 % 2]
 
     @property
     def held(self) -> bool:
+        """Say whether it holds one session open: every other one does."""
         return self.number % 2 == 0
 
     def open(self) -> SmtpConnection:
@@ -241,7 +248,9 @@ class _Asker:
         outcome = connection.recipient(self.account.address)
         ended = time.monotonic()
         lines = tuple(f"{each.mark:>3} {each.line}" for each in said if isinstance(each, Wire))
-        self.watch.judge(self.number, Probe(self.service, self.held, begun, ended, outcome, lines))
+        probe = Probe(self.service, self.held, begun, ended, outcome, lines)
+        if self.watch.judge(self.number, probe) and self.insists and self.held:
+            self.now.set()
         connection.reset()
 
     def run(self, held: SmtpConnection | None) -> None:
@@ -274,18 +283,20 @@ def toggle(
     toggles: int,
     sessions: int,
     paces: Paces,
+    insists: bool,
     count: Callable[[int, int], None],
 ) -> Seen:
     """Toggle an account's policy so often while it keeps asking in so many sessions, half of them
     held open all the time, half new for each probe, through both submission services; returns what
-    was seen. Each change waits until every session that is held open has asked since.
+    was seen. Each change waits until every session that is held open has asked since. Those that
+    insist ask again at once where the answer was stale.
 
     The account may send before, and after it. Raises LabctlError where a server breaks off.
     """
     watch = Watch()
     account = endpoints.account(name)
     askers = [
-        _Asker(number, endpoints, account, watch, paces.pause(number, sessions))
+        Asker(number, endpoints, account, watch, paces.pause(number, sessions), insists)
         for number in range(sessions)
     ]
     held = [each for each in askers if each.held]
@@ -315,7 +326,7 @@ def toggle(
     return watch.seen
 
 
-def _end(watch: Watch, askers: Sequence[_Asker], threads: Sequence[threading.Thread]) -> None:
+def _end(watch: Watch, askers: Sequence[Asker], threads: Sequence[threading.Thread]) -> None:
     watch.stopped.set()
     for asker in askers:
         asker.now.set()

@@ -123,6 +123,7 @@ def toggled(lab: Lab, **values: str) -> Seen:
             toggles=20,
             sessions=4,
             paces=Paces(held=20, new=10),
+            insists=True,
             count=lambda *_: None,
         )
 

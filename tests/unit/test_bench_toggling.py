@@ -1,13 +1,18 @@
 """Which state the directory had at a probe, and which answers are stale."""
 
+import time
+
 import pytest
+from dialogue import playing
+from test_effect import ALICE, BYE, HELLO, NO, YES
 
 from labctl.bench.postfix import with_parameters
-from labctl.bench.toggling import Change, Probe, Stale, Watch, known
+from labctl.bench.toggling import Asker, Change, Probe, Stale, Watch, known
+from labctl.endpoints import Endpoints
 from labctl.protocols.smtp import Outcome, Reply, Stage
 
-YES = Change(allowed=True, begun=1.0, answered=2.0)
-NO = Change(allowed=False, begun=5.0, answered=6.0)
+ALLOWED = Change(allowed=True, begun=1.0, answered=2.0)
+FORBIDDEN = Change(allowed=False, begun=5.0, answered=6.0)
 OPEN = Change(allowed=True, begun=9.0)
 
 
@@ -20,12 +25,12 @@ def probe(begun: float, ended: float, code: int, *, held: bool = True) -> Probe:
 @pytest.mark.parametrize(
     ("begun", "ended", "expected"),
     [
-        (2.0, 4.9, YES),  # from the answer on
+        (2.0, 4.9, ALLOWED),  # from the answer on
         (1.5, 3.0, None),  # the change had not been answered yet when it began
         (4.0, 5.0, None),  # a change began meanwhile
         (4.0, 7.0, None),  # or went on meanwhile from its beginning to its end
         (5.5, 5.6, None),  # within a change
-        (6.0, 8.9, NO),
+        (6.0, 8.9, FORBIDDEN),
         (8.0, 9.5, None),  # the last one has not been answered
         (9.5, 9.6, None),
         (0.0, 0.5, None),  # before anything was known
@@ -35,7 +40,7 @@ def test_the_state_at_a_probe_is_known_unless_a_change_overlaps(
     begun: float, ended: float, expected: Change | None
 ) -> None:
     """Whatever begins by the probe's end and was not answered by its beginning overlaps it."""
-    assert known([YES, NO, OPEN], begun, ended) is expected
+    assert known([ALLOWED, FORBIDDEN, OPEN], begun, ended) is expected
 
 
 @pytest.fixture
@@ -49,15 +54,35 @@ def watch() -> Watch:
 
 def test_an_answer_against_the_directory_is_stale(watch: Watch) -> None:
     """It is told with what was said; one that overlaps the change, or goes with it, is not."""
-    watch.judge(0, probe(10.5, 11.5, 250))
-    watch.judge(0, probe(11.0, 12.0, 554))
+    assert not watch.judge(0, probe(10.5, 11.5, 250))
+    assert not watch.judge(0, probe(11.0, 12.0, 554))
     assert (watch.seen.stale, watch.seen.overlapping) == ([], 1)
-    watch.judge(0, probe(12.0, 13.0, 250))
+    assert watch.judge(0, probe(12.0, 13.0, 250))
     assert watch.seen.stale == [Stale(allowed=False, seconds=1.0, probe=probe(12.0, 13.0, 250))]
     told = watch.seen.stale[0].transcript().splitlines()
     assert "1000.0 ms before the directory had said: may not send" in told[0]
     assert told[1:] == [" -> RCPT", "<-  reply"]
     assert watch.seen.judged == {("submission", True): 2}
+
+
+@pytest.mark.parametrize("insists", [True, False])
+def test_who_insists_asks_again_at_once_after_a_stale_answer(*, insists: bool) -> None:
+    """Else when the change shows is told by its pace, and not by the servers."""
+    watch = Watch()
+    watch.begin(allowed=False)
+    watch.answer(time.monotonic())
+    with playing([*HELLO, *YES, *NO, *BYE]) as server:
+        services = {"submission": server.endpoint}
+        stack = Endpoints("x", 0, "x.org", "dc=x", "", None, services, accounts={"alice": ALICE})
+        asker = Asker(0, stack, ALICE, watch, pause=60, insists=insists)
+        asker.now.set()
+        with asker.open() as connection:
+            asker.ask(connection)
+            assert (len(watch.seen.stale), asker.now.is_set()) == (1, insists)
+            asker.now.set()
+            asker.ask(connection)
+    assert server.complaints == []
+    assert (len(watch.seen.stale), len(watch.seen.effects), asker.now.is_set()) == (1, 1, False)
 
 
 def test_neither_accepted_nor_refused_for_good_counts_against_it(watch: Watch) -> None:

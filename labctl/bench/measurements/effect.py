@@ -63,12 +63,20 @@ def _on(bench: Bench, lab: Lab, kind: str, toggles: int) -> tuple[list[float], S
     few = min(max(toggles // 10, 10), _PLAIN)
     left_out = {**PATIENT, **_RULE_LEFT_OUT}
     first = _toggled(bench, lab, left_out, few, f"{kind}: the plain round trip")
-    seen = _toggled(bench, lab, PATIENT, toggles, f"{kind}: toggling, and asking")
+    seen = _toggled(bench, lab, PATIENT, toggles, f"{kind}: toggling, and asking", insists=True)
     last = _toggled(bench, lab, left_out, few, f"{kind}: the plain round trip again")
     return [*first.trips, *last.trips], seen
 
 
-def _toggled(bench: Bench, lab: Lab, values: Mapping[str, str], toggles: int, what: str) -> Seen:
+def _toggled(
+    bench: Bench,
+    lab: Lab,
+    values: Mapping[str, str],
+    toggles: int,
+    what: str,
+    *,
+    insists: bool = False,
+) -> Seen:
     bench.progress.step(what)
     with configured(lab.containers, values):
         return toggle(
@@ -77,6 +85,7 @@ def _toggled(bench: Bench, lab: Lab, values: Mapping[str, str], toggles: int, wh
             toggles=toggles,
             sessions=bench.size["sessions"],
             paces=Paces(bench.size["asks"], bench.size["openings"]),
+            insists=insists,
             count=bench.progress.count,
         )
 
