@@ -1,9 +1,10 @@
 """Takes every measurement in its short form, and writes docs/performance.md with what was found.
 
-Usage: performance.py [--full] [--keep] [MEASUREMENT]...
+Usage: .venv/bin/python scripts/performance.py [--full] [--keep] [MEASUREMENT]...
 
 With names, only those are taken anew; with --keep none is. What is shown is what benchmarks/results
-holds; the plots beside it are drawn from it. Exits with 1 if one that was taken misses a limit.
+holds, which each that is taken replaces, the short form a full one, too; the plots beside it are
+drawn from it. Exits with 1 if one that was taken misses a limit or could not be taken.
 """
 
 import subprocess
@@ -16,25 +17,34 @@ from labctl.bench.measurements import TABLE
 from labctl.bench.plot import draw
 from labctl.bench.result import Result, read
 from labctl.bench.table import HEADER, markdown, rows
+from labctl.errors import Exit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+VERSIONS = ("python", "docker", "compose")  # of those that a result has, shown
 MANY = 12  # figures, beyond which a section shows those with a limit, and folds all
 
 
-def take(name: str, *, full: bool) -> None:
-    """Take a measurement, and keep its result; one that cannot be taken leaves the last one."""
+def take(name: str, *, full: bool) -> bool:
+    """Take a measurement, and keep its result; one that cannot be taken leaves the last one.
+
+    Says whether it could be taken; an interrupt ends all.
+    """
     labctl = str(Path(sys.executable).parent / "labctl")
     command = [labctl, "-n", "bench", "bench", name, "-o", "json", *([] if full else ["--short"])]
     sys.stderr.write(f"measuring {name}\n")
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode == Exit.INTERRUPTED:
+        sys.exit(done.returncode)
     if done.returncode not in {0, 1} or not done.stdout:
-        sys.exit(done.returncode or 1)
+        sys.stderr.write(f"not taken: {name}\n")
+        return False
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{name}.json").write_bytes(done.stdout)
+    return True
 
 
 def kept() -> Iterator[Result]:
@@ -51,9 +61,14 @@ def section(result: Result) -> str:
     size = ", ".join(f"{name} {value:,}" for name, value in result.size.items())
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(result.began))
     lines = [f"### {result.bench}", "", *(line.strip() for line in about.splitlines()), ""]
+    machine, versions = result.machine, result.versions
+    told = ", ".join(f"{name} {versions[name]}" for name in VERSIONS if name in versions)
+    if commit := versions.get("labctl's commit"):
+        told += f", commit {commit[:7]}"
     lines += [
-        f"`labctl bench {result.bench}`: {size}; {when}, {result.seconds:.0f} s, "
-        f"load before it {result.machine['load before']}.",
+        f"`labctl bench {result.bench}`: {size}; {when}, {result.seconds:.0f} s. "
+        f"{machine['system']}, {machine['cores']} cores ({machine['processor']}), "
+        f"{machine['memory']}, load before it {machine['load before']}; {told}.",
         "",
     ]
     lines += [*figures(result), ""]
@@ -79,21 +94,13 @@ def figures(result: Result) -> list[str]:
 
 
 def summary(results: list[Result]) -> str:
-    """Return which limits hold and which are missed, and where that was measured."""
+    """Return which limits hold and which are missed."""
     judged = [each for result in results for each in result.figures if each.holds is not None]
     missed = [each for each in judged if not each.holds]
-    machine, versions = results[-1].machine, results[-1].versions
-    wanted = ("python", "docker", "compose")
-    told = ", ".join(f"{name} {versions[name]}" for name in wanted if name in versions)
-    where = [
-        f"{machine['system']}, {machine['cores']} cores ({machine['processor']}), "
-        f"{machine['memory']}; {told}.",
-        "",
-        f"{len(judged) - len(missed)} of {len(judged)} limits hold.",
-    ]
+    told = [f"{len(judged) - len(missed)} of {len(judged)} limits hold."]
     if missed:
-        where += ["These are missed:", "", markdown(HEADER, rows(missed))]
-    return "\n".join([*where, ""])
+        told += ["These are missed:", "", markdown(HEADER, rows(missed))]
+    return "\n".join([*told, ""])
 
 
 def written(page: str, results: list[Result]) -> str:
@@ -112,8 +119,7 @@ def main() -> None:
     if wrong := [*(set(names) - set(known)), *(options - {"--full", "--keep"})]:
         sys.exit(f"{', '.join(wrong)}: use --full, --keep or some of {', '.join(known)}")
     taken = [] if "--keep" in options else names or known
-    for name in taken:
-        take(name, full="--full" in options)
+    failed = [name for name in taken if not take(name, full="--full" in options)]
     results = list(kept())
     if not results:
         sys.exit(f"nothing is kept in {RESULTS}")
@@ -121,10 +127,11 @@ def main() -> None:
     for chart in (chart for result in results for chart in result.charts):
         draw(chart, PLOTS / chart.name)
     sys.stderr.write(f"wrote {PAGE}\n")
-    missed = [figure for each in results if each.bench in taken for figure in each.missed]
+    news = [each for each in results if each.bench in taken and each.bench not in failed]
+    missed = [figure for each in news for figure in each.missed]
     for figure in missed:
         sys.stderr.write(f"missed: {figure.name}\n")
-    sys.exit(bool(missed))
+    sys.exit(bool(missed or failed))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ Change = Literal["same", "better", "worse"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A figure before and after. `ratio` is after through before, give or take `spread`; both are
-    None where the figure was 0 before.
+    """A figure before and after, in its unit; or, where both have a floor, as multiples of that.
+    `ratio` is after through before, give or take `spread`; both are None where it was 0 before.
     """
 
-    before: Figure
-    after: Figure
+    name: str
+    before: float
+    after: float
+    unit: str
     ratio: float | None
     spread: float | None
     change: Change
@@ -49,15 +51,20 @@ def _pairs(before: Result, after: Result) -> Iterator[tuple[Figure, Figure]]:
 
 
 def _compared(before: Figure, after: Figure) -> Comparison:
-    """Compare by the value; the spreads of two independent figures add up as squares do."""
-    if before.value == after.value:
-        change: Change = "same"
-    elif (before.value > after.value) == (after.direction == "less"):
+    """Compare by the ratio to the floor, which another machine or day changes less, else by the
+    value; the spreads of two independent figures add up as squares do.
+    """
+    old, new, unit = before.value, after.value, after.unit
+    if before.ratio is not None and after.ratio is not None:
+        old, new, unit = before.ratio, after.ratio, f"of {after.floor_is}"
+    change: Change = "worse"
+    if old == new:
+        change = "same"
+    elif (old > new) == (after.direction == "less"):
         change = "better"
-    else:
-        change = "worse"
-    if not before.value:
-        return Comparison(before, after, None, None, change)
-    ratio = after.value / before.value
+    if not old:
+        return Comparison(after.name, old, new, unit, None, None, change)
+    ratio = new / old
     spread = ratio * hypot(before.spread, after.spread)
-    return Comparison(before, after, ratio, spread, "same" if abs(ratio - 1) <= spread else change)
+    within = abs(ratio - 1) <= spread
+    return Comparison(after.name, old, new, unit, ratio, spread, "same" if within else change)

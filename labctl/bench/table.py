@@ -9,6 +9,7 @@ HEADER = ("FIGURE", "VALUE", "UNIT", "N", "P95", "P99", "MAX", "FLOOR", "RATIO",
 COMPARED = ("FIGURE", "BEFORE", "AFTER", "UNIT", "RATIO", "SPREAD", "")
 _VERDICTS = {None: "", True: "holds", False: "MISSED"}
 _BOUND = {"less": "≤", "more": "≥"}
+_FOR_P95, _FOR_P99 = 20, 100  # samples: with fewer, it is the maximum
 
 
 def rows(figures: Iterable[Figure]) -> list[tuple[str, ...]]:
@@ -21,10 +22,11 @@ def _cells(figure: Figure) -> Iterator[str]:
     yield number(figure.value)
     yield figure.unit
     yield f"{figure.n}"
-    many = figure.p50 != figure.max
-    yield from (number(each) if many else "" for each in (figure.p95, figure.p99, figure.max))
+    for least, each in ((_FOR_P95, figure.p95), (_FOR_P99, figure.p99), (2, figure.max)):
+        many = figure.n >= least and figure.p50 != figure.max
+        yield number(each) if many else ""
     yield "" if figure.floor is None else f"{number(figure.floor)} {figure.floor_is}".strip()
-    yield "" if figure.ratio is None else f"{figure.ratio:.2f}"
+    yield "" if figure.ratio is None else _ratio(figure.ratio)
     yield "" if figure.limit is None else f"{_BOUND[figure.direction]} {figure.limit:g}"
     yield _VERDICTS[figure.holds]
 
@@ -33,11 +35,11 @@ def compared_rows(comparisons: Iterable[Comparison]) -> list[tuple[str, ...]]:
     """Return a row for each comparison."""
     return [
         (
-            each.after.name,
-            number(each.before.value),
-            number(each.after.value),
-            each.after.unit,
-            "" if each.ratio is None else f"{each.ratio:.2f}",
+            each.name,
+            number(each.before),
+            number(each.after),
+            each.unit,
+            "" if each.ratio is None else _ratio(each.ratio),
             "" if each.spread is None else f"± {each.spread:.2f}",
             each.change,
         )
@@ -55,4 +57,8 @@ def number(value: float) -> str:
     """Return a number with three digits that count, and whole ones as they are."""
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"  # noqa: PLR2004
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.01 or not value else f"{value:.1g}"  # noqa: PLR2004

@@ -133,20 +133,24 @@ def _show_result(result: "Result", output: str) -> None:
 def compare(before: Path, after: Path, output: str) -> None:
     """Print each figure of two results of one measurement as a ratio, with its spread.
 
-    What differs by less than the spread of both is `same`.
+    Where both have a floor, what is compared are their ratios to it, which say more than the values
+    where machine or day differ. What differs by less than the spread of both is `same`.
     """
     from labctl.bench.compare import compare as compared
     from labctl.bench.result import read
     from labctl.bench.table import COMPARED, compared_rows
 
-    found = compared(read(before), read(after))
+    old, new = read(before), read(after)
+    found = compared(old, new)
+    if old.size != new.size:
+        click.echo(f"labctl: measured in different sizes: {_told(old)}; {_told(new)}", err=True)
     keys = ("figure", "before", "after", "unit", "ratio", "spread", "change")
     values = [
         (
-            each.after.name,
-            each.before.value,
-            each.after.value,
-            each.after.unit,
+            each.name,
+            each.before,
+            each.after,
+            each.unit,
             each.ratio,
             each.spread,
             each.change,
@@ -155,3 +159,7 @@ def compare(before: Path, after: Path, output: str) -> None:
     ]
     data = {"figures": [dict(zip(keys, row, strict=True)) for row in values]}
     show(output, data, COMPARED, compared_rows(found))
+
+
+def _told(result: "Result") -> str:
+    return ", ".join(f"{name} {value:,}" for name, value in result.size.items())

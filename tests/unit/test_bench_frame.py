@@ -86,7 +86,7 @@ def test_figures_are_compared_by_their_ratio_and_spread() -> None:
         Figure.one("rate", 10, "1/s", direction="more"),
         FAST,
     ]
-    found = {each.after.name: each for each in compare(result(*before), result(*after))}
+    found = {each.name: each for each in compare(result(*before), result(*after))}
     assert {name: each.change for name, each in found.items()} == {
         "latency": "same",
         "rate": "better",
@@ -95,6 +95,16 @@ def test_figures_are_compared_by_their_ratio_and_spread() -> None:
     }
     assert (found["rate"].ratio, found["rate"].spread, found["stale"].ratio) == (2.0, 0.0, None)
     assert compared_rows([found["time"]]) == [("time", "2", "3", "s", "1.50", "± 0.00", "worse")]
+
+
+def test_figures_with_a_floor_are_compared_as_multiples_of_it() -> None:
+    """The machine became half as fast, and nothing else changed; then the figure did."""
+    fast = Figure.one("latency", 2.5, "ms", floor=2.5, floor_is="plain")
+    slow = replace(fast, value=5.0, floor=5.0)
+    (same,) = compare(result(fast), result(slow))
+    assert (same.before, same.after, same.unit, same.change) == (1.0, 1.0, "of plain", "same")
+    (worse,) = compare(result(fast), result(replace(slow, value=15.0)))
+    assert (worse.after, worse.ratio, worse.change) == (3.0, 3.0, "worse")
 
 
 def test_different_measurements_are_not_compared() -> None:
@@ -108,13 +118,17 @@ def test_different_measurements_are_not_compared() -> None:
 def test_a_row_says_whether_the_limit_holds() -> None:
     """Percentiles are told where there are several samples; the floor says what it is."""
     assert rows([FAST]) == [
-        ("latency", "2.5", "ms", "4", "4", "4", "4", "2.5 plain", "1.00", "≤ 1.5", "holds")
+        ("latency", "2.5", "ms", "4", "", "", "4", "2.5 plain", "1.00", "≤ 1.5", "holds")
     ]
+    some, many = (Figure.of("x", range(n), "ms") for n in (20, 100))
+    assert [row[4:7] for row in rows([some, many])] == [("18", "", "19"), ("94", "98", "99")]
     missed = Figure.one("rate", 3, "1/s", limit=4, direction="more")
     assert rows([missed])[0][1:] == ("3", "1/s", "1", "", "", "", "", "", "≥ 4", "MISSED")
     table = markdown(HEADER, rows([FAST]))
     assert table.splitlines()[2].startswith("| latency | 2.5 | ms |")
-    assert [number(each) for each in (0.0, 12345.6, 0.01234, 1.0)] == ["0", "12,346", "0.0123", "1"]
+    told = {0.0: "0", 12345.6: "12,346", 999.6: "1,000", 0.01234: "0.0123", 1.0: "1"}
+    assert [number(each) for each in told] == list(told.values())
+    assert rows([Figure.one("x", 3, "MB", floor=1000.0)])[0][8] == "0.003"
 
 
 def test_a_chart_is_drawn_as_png_and_svg_and_always_the_same(tmp_path: Path) -> None:

@@ -182,6 +182,21 @@ def test_what_is_wrong_is_said_on_stderr_with_the_documented_code(
     assert done.stdout == ""
 
 
+def test_results_of_different_sizes_are_compared_with_a_word_about_it(tmp_path: Path) -> None:
+    """The figures of 100 toggles are not those of 10,000; of the same size nothing is said."""
+    kept = json.loads((ROOT / "benchmarks" / "results" / "footprint.json").read_text())
+    less = tmp_path / "less.json"
+    less.write_text(json.dumps({**kept, "size": {"rounds": 3}}))
+    for after, said in (("benchmarks/results/footprint.json", ""), (str(less), "rounds 3\n")):
+        done = labctl(
+            "bench", "compare", "benchmarks/results/footprint.json", after, state=tmp_path
+        )
+        assert done.returncode == 0
+        assert done.stderr.endswith(said)
+        assert bool(done.stderr) == bool(said)
+        assert "memory of an idle lab" in done.stdout
+
+
 def test_logs_of_a_server_that_the_lab_has_not_are_told_so(tmp_path: Path) -> None:
     """A single directory has no replicas: a mistake (2), with who there is."""
     lab = tmp_path / "labs" / "default"

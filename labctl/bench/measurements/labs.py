@@ -173,7 +173,7 @@ LABS = Measurement(
     """Bring up many labs side by side, and see what each takes.
 
     Memory and start of each, how long RCPT takes in each while the others send twice a second, and
-    whether any reaches another's servers, directly or through this host.""",
+    whether any reaches the servers of the next one, directly or through this host.""",
     (Option("labs", "How many there are at the end.", 30, 4),),
     _measure,
 )

@@ -18,7 +18,7 @@ from labctl.lab.lab import Lab
 
 _UP, _RESET, _DOWN = 2.0, 2.0, 3.0  # seconds, on two cores
 _OF_COMPOSE = 1.25
-_BARE = 3
+_BARE = len(SERVICES)  # containers that do nothing, as many as a lab has
 _PHASES = ("labctl's own start", "Compose creates it", "the engine starts it", "until it answers")
 
 Phases = dict[str, tuple[float, ...]]
