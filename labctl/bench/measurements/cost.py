@@ -227,8 +227,8 @@ def _under(lab: Lab, text: str) -> None:
 
 
 def _empty(lab: Lab) -> None:
-    """Empty the mailbox, and have Dovecot see that: with nobody reading, it would keep what it knows
-    of messages that are gone, and deliver ever slower.
+    """Empty the mailbox, and have Dovecot see that: with nobody reading, it would keep what it
+    knows of messages that are gone, and deliver ever slower.
     """
     lab.containers.execute("dovecot", ["maildirs", "empty"])
     lab.containers.execute("dovecot", ["doveadm", "force-resync", "-u", "bob", "INBOX"])
