@@ -147,8 +147,8 @@ SURVIVE = Measurement(
 
     Whether a message that was accepted is lost, one of somebody who may not send is let through,
     or somebody who may send is refused for good; and how many copies there are, and why. A fault
-    stops, kills, freezes, slows or cuts off one server, fills its disk, or has the directory hide the policy
-    from Postfix.""",
+    stops, kills, freezes, slows or cuts off one server, fills its disk, or hides the
+    policy from Postfix.""",
     (
         Option("messages", "How many messages are to be accepted.", 100_000, 400),
         Option("rounds", "How many faults there are, one after the other.", 20, 4),
