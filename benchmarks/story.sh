@@ -10,6 +10,7 @@ passwords() { case $1 in alice) printf '%s\n' "$ALICE" ;; bob) printf '%s\n' "$B
 # send WHO TO AS CODE: submits a message whose Message-ID is $id, and wants this reply
 send() {
     local said
+    # swaks fails where it is refused, which may be what is wanted: its transcript is looked at.
     id="<$RANDOM.$RANDOM.$$@labctl.invalid>"
     said=$(passwords "$1" | docker exec -i "$project-postfix-1" swaks --server localhost:587 -tls \
         --auth PLAIN --auth-user "$1" --auth-hide-password --from "$3@$domain" --to "$2@$domain" \

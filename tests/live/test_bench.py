@@ -8,7 +8,7 @@ import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.accounting import Balance, Mailing
-from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.measurements.cost import empty, require_refusal
 from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
@@ -167,6 +167,15 @@ def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
     ):
         require_refusal(lab, "no policy")
     require_refusal(lab, "hardened")  # she may send again
+
+
+def test_dovecot_forgets_what_was_in_a_mailbox_that_is_emptied(scratch: LiveLab) -> None:
+    """Else each delivery writes a list of all that are gone, and later loads seem to cost more."""
+    listed = ("dovecot", "grep", "-c", "^[0-9]* :", "/home/bob/Maildir/dovecot-uidlist")
+    scratch.run("send", "--from", "alice", "--to", "bob")
+    poll(lambda: scratch.inside(*listed).code == 0, what="Bob's list to have it", seconds=30)
+    empty(Lab(load_settings(ROOT, scratch.env), scratch.name))
+    assert scratch.inside(*listed).out.strip() == "0"
 
 
 def mailed(lab: Lab, **values: str) -> Balance:

@@ -58,6 +58,23 @@ def test_a_python_that_is_too_old_is_named(no_docker: dict[str, str], tmp_path: 
     assert "is not Python 3.11" in done.stderr
 
 
+@pytest.mark.parametrize("ended", [2, 4])
+def test_a_measurement_that_cannot_be_taken_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ended: int
+) -> None:
+    """It is named, and what was kept of it stays; an interrupt ends all."""
+    script = runpy.run_path(str(ROOT / "scripts" / "performance.py"))
+    kept = (ROOT / "benchmarks" / "results" / "scale.json").read_bytes()
+    done = subprocess.CompletedProcess([], ended, b"")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert not script["take"]("scale", full=False)
+    assert "not taken: scale" in capsys.readouterr().err
+    assert (ROOT / "benchmarks" / "results" / "scale.json").read_bytes() == kept
+    done.returncode = 130
+    with pytest.raises(SystemExit, match="130"):
+        script["take"]("scale", full=False)
+
+
 def test_the_page_of_measurements_shows_what_is_kept() -> None:
     """`scripts/performance.py --keep` would change nothing in docs/performance.md."""
     script = runpy.run_path(str(ROOT / "scripts" / "performance.py"))

@@ -226,7 +226,7 @@ def _under(lab: Lab, text: str) -> None:
     reload_postfix(lab.containers)
 
 
-def _empty(lab: Lab) -> None:
+def empty(lab: Lab) -> None:
     """Empty the mailbox, and have Dovecot see that: with nobody reading, it would keep what it
     knows of messages that are gone, and deliver ever slower.
     """
@@ -236,7 +236,7 @@ def _empty(lab: Lab) -> None:
 
 def _take(lab: Lab, stack: Path, load: Load, messages: int, taken: Taken) -> None:
     count = max(messages // 4 if load.each else messages, load.sessions)
-    _empty(lab)
+    empty(lab)
     before = processor(lab, _WORKING)
     seconds, whole, each = _submit(lab, stack, load, count)
     taken.rates.append(len(each) / seconds)
