@@ -8,7 +8,8 @@ import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.accounting import Balance, Mailing
-from labctl.bench.measurements.cost import empty, require_refusal
+from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.measurements.labs import Place, opened
 from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
@@ -169,13 +170,17 @@ def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
     require_refusal(lab, "hardened")  # she may send again
 
 
-def test_dovecot_forgets_what_was_in_a_mailbox_that_is_emptied(scratch: LiveLab) -> None:
-    """Else each delivery writes a list of all that are gone, and later loads seem to cost more."""
-    listed = ("dovecot", "grep", "-c", "^[0-9]* :", "/home/bob/Maildir/dovecot-uidlist")
-    scratch.run("send", "--from", "alice", "--to", "bob")
-    poll(lambda: scratch.inside(*listed).code == 0, what="Bob's list to have it", seconds=30)
-    empty(Lab(load_settings(ROOT, scratch.env), scratch.name))
-    assert scratch.inside(*listed).out.strip() == "0"
+def test_a_lab_that_another_reaches_is_found(lab: LiveLab, scratch: LiveLab) -> None:
+    """No door of one lab opens to another, and all do when it is put on the other's network."""
+    here, there = (Lab(load_settings(ROOT, each.env), each.name) for each in (scratch, lab))
+    own, other = Place.of(here), Place.of(there)
+    assert opened(here, own, [other]) == []
+    network = (f"{lab.project}_lab", here.containers.container_name("postfix"))
+    docker_do("network", "connect", *network)
+    try:
+        assert set(opened(here, own, [other])) == set(other.servers)
+    finally:
+        docker_do("network", "disconnect", *network)
 
 
 def mailed(lab: Lab, **values: str) -> Balance:

@@ -69,6 +69,15 @@ def test_reset_empties_mailboxes_and_removes_strangers(lab: LiveLab) -> None:
     lab.run("scenario", "offboarding")
 
 
+def test_dovecot_forgets_what_a_reset_took_away(lab: LiveLab) -> None:
+    """With nobody reading, each delivery would go on writing a list of all that are gone."""
+    listed = ("dovecot", "grep", "-c", "^[0-9]* :", "/home/bob/Maildir/dovecot-uidlist")
+    lab.run("send", "--from", "alice", "--to", "bob")
+    poll(lambda: lab.inside(*listed).code == 0, what="Bob's list to have it", seconds=30)
+    lab.run("reset")
+    assert lab.inside(*listed).out.strip() == "0"
+
+
 def test_a_person_added_by_hand_works_at_once_and_leaves_nothing_when_removed(
     lab: LiveLab,
 ) -> None:

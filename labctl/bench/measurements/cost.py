@@ -226,17 +226,9 @@ def _under(lab: Lab, text: str) -> None:
     reload_postfix(lab.containers)
 
 
-def empty(lab: Lab) -> None:
-    """Empty the mailbox, and have Dovecot see that: with nobody reading, it would keep what it
-    knows of messages that are gone, and deliver ever slower.
-    """
-    lab.containers.execute("dovecot", ["maildirs", "empty"])
-    lab.containers.execute("dovecot", ["doveadm", "force-resync", "-u", "bob", "INBOX"])
-
-
 def _take(lab: Lab, stack: Path, load: Load, messages: int, taken: Taken) -> None:
     count = max(messages // 4 if load.each else messages, load.sessions)
-    empty(lab)
+    lab.containers.execute("dovecot", ["maildirs", "empty"])
     before = processor(lab, _WORKING)
     seconds, whole, each = _submit(lab, stack, load, count)
     taken.rates.append(len(each) / seconds)

@@ -21,11 +21,24 @@ _IDLE = 40.0  # MB of memory that an idle lab may take
 _PAUSE = 0.5  # seconds between two messages of each of the others
 _PROBES = 25
 _DOORS = (("openldap", 389), ("postfix", 25), ("postfix", 587), ("dovecot", 24), ("milter", 8891))
-# Knocks at all at once; prints those that open.
-_KNOCK = (
-    'for door; do (timeout 2 bash -c "exec 3<>/dev/tcp/$door" 2>/dev/null && echo "$door") & done;'
-    " wait"
-)
+# Knocks at all doors at once, prints those that open within two seconds (connect(2), EINPROGRESS).
+_KNOCK = r"""
+use IO::Select; use IO::Socket::INET; use Socket qw(SOL_SOCKET SO_ERROR); use Time::HiRes qw(time);
+my %doors;
+for my $door (@ARGV) {
+    my ($host, $port) = split m{/}, $door;
+    my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Blocking => 0) or next;
+    $doors{$socket} = [$socket, $door];
+}
+my $waiting = IO::Select->new(map { $$_[0] } values %doors);
+my $end = time + 2;
+while ($waiting->count and (my $left = $end - time) > 0) {
+    for my $socket ($waiting->can_write($left)) {
+        print "$doors{$socket}[1]\n" if unpack("i", getsockopt $socket, SOL_SOCKET, SO_ERROR) == 0;
+        $waiting->remove($socket);
+    }
+}
+"""
 
 
 @dataclass(slots=True)
@@ -71,11 +84,11 @@ def _side(labs: Sequence[Lab], starts: list[float]) -> Side:
         with _sending([other for other in labs if other is not lab]):
             endpoints = lab.endpoints()
             side.decisions += decisions(endpoints, endpoints.account("bob"), _PROBES)
-    for place, lab in enumerate(labs):
-        other = labs[(place + 1) % len(labs)]
-        if other is not lab:
-            side.opened += _opened(lab, other)
-            side.knocked += len(_DOORS) + 1
+    places = [Place.of(lab) for lab in labs]
+    for number, lab in enumerate(labs):
+        others = [*places[:number], *places[number + 1 :]]
+        side.opened += opened(lab, places[number], others)
+        side.knocked += len(others) * (len(_DOORS) + 1)
     return side
 
 
@@ -111,25 +124,30 @@ def _sending(labs: Sequence[Lab]) -> Iterator[None]:
         raise errors[0]
 
 
-def _opened(lab: Lab, other: Lab) -> list[str]:
-    """Return the doors of another lab that open to one; its own must open, or nothing is known."""
-    own, foreign = _addresses(lab), _addresses(other)
-    doors = [f"{foreign[service]}/{port}" for service, port in _DOORS]
-    doors.append(f"{_gateway(lab)}/{other.endpoints().service('submission').port}")
-    mine = f"{own['openldap']}/389"
-    opened = lab.containers.execute("postfix", ["bash", "-c", _KNOCK, "knock", mine, *doors])
-    found = opened.split()
-    if mine not in found:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a lab is: its servers on its own network, this host on it, and a port on this host."""
+
+    servers: tuple[str, ...]
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, lab: Lab) -> "Place":
+        """Return where this lab is now."""
+        servers = (f"{_network(lab, service)['IPAddress']}/{port}" for service, port in _DOORS)
+        published = lab.endpoints().service("submission").port
+        return cls(tuple(servers), _network(lab, "postfix")["Gateway"], published)
+
+
+def opened(lab: Lab, own: Place, others: Sequence[Place]) -> list[str]:
+    """Return the doors of other labs that open to one; its own must open, or nothing is known."""
+    doors = [door for other in others for door in (*other.servers, f"{own.host}/{other.port}")]
+    knock = ["perl", "-e", _KNOCK, own.servers[0], *doors]
+    found = lab.containers.execute("postfix", knock).split()
+    if own.servers[0] not in found:
         raise LabNotReady(f"the lab {lab.name!r} cannot reach its own directory")
-    return [door for door in found if door != mine]
-
-
-def _addresses(lab: Lab) -> Mapping[str, str]:
-    return {service: _network(lab, service)["IPAddress"] for service, _ in _DOORS}
-
-
-def _gateway(lab: Lab) -> str:
-    return _network(lab, "postfix")["Gateway"]
+    return [door for door in found if door in doors]
 
 
 def _network(lab: Lab, service: str) -> Mapping[str, str]:
@@ -173,7 +191,7 @@ LABS = Measurement(
     """Bring up many labs side by side, and see what each takes.
 
     Memory and start of each, how long RCPT takes in each while the others send twice a second, and
-    whether any reaches the servers of the next one, directly or through this host.""",
+    whether any reaches the servers of another one, directly or through this host.""",
     (Option("labs", "How many there are at the end.", 30, 4),),
     _measure,
 )

@@ -23,12 +23,13 @@ _SECONDS = (0.3, 3.0)  # that a fault lasts
 _HEALED = 60.0  # seconds, until a server is well again
 _STALLED = 60.0  # seconds in which nothing at all is delivered
 # Takes the files out of the folder, and prints their Message-IDs: Dovecot reads a whole folder to
-# deliver, and with a hundred thousand messages in it that would be all that it did.
+# deliver, and with a hundred thousand messages in it that would be all that it did. It is told, or
+# it would write lists of those that are gone; what it misses, it is told in the next round.
 _COLLECT = (
     "cd /home/$1/Maildir && mkdir -p collected"
     " && find new cur -type f -print0 | xargs -0r mv -t collected"
     " && find collected -type f -print0 | xargs -0r grep -hi -m 1 '^Message-ID:'"
-    " && rm -r collected"
+    " && rm -r collected && { timeout 15 doveadm force-resync -u $1 INBOX || true; }"
 )
 
 
