@@ -9,16 +9,20 @@ Sessions ask at a pace of their own, below what the servers could answer: else w
 how long a probe queues behind the others. Just after the directory's answer one of those that are
 held open, each in its turn, asks at once. Where sessions insist, so does one whose answer was
 stale, until it is not: when a change shows is not told by when its turn would have come.
+
+A new session costs a hash of the password and a handshake, so that few are opened meanwhile; after
+it, each change is asked about in new sessions alone.
 """
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from labctl.endpoints import Account, Endpoints
-from labctl.errors import DeadlinePassed, ExpectationFailed, LabctlError
+from labctl.errors import DeadlinePassed, ExpectationFailed
 from labctl.events import Event, Wire
 from labctl.protocols.directory import Directory
 from labctl.protocols.entry import ENABLE, PolicyChange
@@ -85,21 +89,31 @@ class Stale:
         return "\n".join([head, *self.probe.lines])
 
 
+Directed = dict[bool, list[float]]
+"""Samples by whether sending was allowed."""
+
+
+def _directed() -> Directed:
+    return {False: [], True: []}
+
+
 @dataclass(slots=True)
 class Seen:
-    """What came of it: how often it was toggled, the probes that were judged, the stale ones;
-    seconds from each answer of the directory to the first decision that shows it (0 where one did
-    before), and to the first that was asked for after it; and seconds that each RCPT on a session
-    that was held open took.
+    """What came of it: how often it was toggled, the probes that were judged (by service, and
+    whether the session was held open), those that overlapped a change, and the stale ones.
+
+    Seconds, apart for what was allowed and what was refused, since a refusal ends sooner: from each
+    answer of the directory to the first decision that shows it (0 where one did before), to the
+    first that was asked for after it, and those that each RCPT on a session held open took.
     """
 
     toggles: int = 0
-    judged: dict[tuple[str, bool], int] = field(default_factory=dict)
+    judged: Counter[tuple[str, bool]] = field(default_factory=Counter)
     overlapping: int = 0
     stale: list[Stale] = field(default_factory=list)
-    effects: list[float] = field(default_factory=list)
-    asked_after: list[float] = field(default_factory=list)
-    trips: list[float] = field(default_factory=list)
+    effects: Directed = field(default_factory=_directed)
+    asked_after: Directed = field(default_factory=_directed)
+    trips: Directed = field(default_factory=_directed)
 
 
 class Watch:
@@ -128,27 +142,26 @@ class Watch:
             change.answered = at
             self.seen.toggles += 1
             if change.shown != _NEVER:
-                self.seen.effects.append(max(change.shown - at, 0.0))
+                self.seen.effects[change.allowed].append(max(change.shown - at, 0.0))
 
     def judge(self, session: int, probe: Probe) -> bool:
         """Hold an answer against what the directory said; says whether it is stale."""
         with self._news:
-            if probe.held:
-                self.seen.trips.append(probe.ended - probe.begun)
+            if probe.held and probe.accepted is not None:
+                self.seen.trips[probe.accepted].append(probe.ended - probe.begun)
             self._show(probe)
             change = known(self._changes, probe.begun, probe.ended)
             if change is None:
                 self.seen.overlapping += 1
                 return False
-            kind = probe.service, probe.held
-            self.seen.judged[kind] = self.seen.judged.get(kind, 0) + 1
+            self.seen.judged[probe.service, probe.held] += 1
             stale = probe.accepted is not change.allowed
             if stale:
                 since = probe.begun - change.answered
                 self.seen.stale.append(Stale(change.allowed, since, probe))
             elif change.obeyed == _NEVER:
                 change.obeyed = probe.ended
-                self.seen.asked_after.append(probe.ended - change.answered)
+                self.seen.asked_after[change.allowed].append(probe.ended - change.answered)
             if probe.held:
                 self._asked[session] = probe.begun
             self._news.notify_all()
@@ -162,7 +175,7 @@ class Watch:
         if probe.accepted is last.allowed:
             last.shown = probe.ended
             if last.answered != _NEVER:
-                self.seen.effects.append(max(probe.ended - last.answered, 0.0))
+                self.seen.effects[last.allowed].append(max(probe.ended - last.answered, 0.0))
 
     def await_all(self, held: Sequence[int]) -> None:
         """Wait until each held session has been asked since the last change was answered."""
@@ -262,7 +275,7 @@ class Asker:
                 elif not self._wait():
                     with self.open() as fresh:
                         self.ask(fresh)
-        except LabctlError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the one who waits raises it
             self.watch.fail(error)
 
     def _wait(self) -> bool:
@@ -316,14 +329,43 @@ def toggle(
             thread.start()
         for number in range(toggles):
             count(number, toggles)
-            allowed = number % 2 == 1
-            change: PolicyChange = {"send_allowed": "TRUE" if allowed else "FALSE"}
-            watch.begin(allowed=allowed)
-            directory.set_policy(dn, change)
-            watch.answer(directory.answered)
+            _change(watch, directory, dn, allowed=number % 2 == 1)
             held[number % len(held)].now.set()
             watch.await_all([each.number for each in held])
     return watch.seen
+
+
+def toggle_anew(
+    endpoints: Endpoints, name: str, *, toggles: int, count: Callable[[int, int], None]
+) -> Seen:
+    """Toggle an account's policy so often, and ask about each change in a session that is opened
+    after the directory's answer, one through each submission service; returns what was seen.
+
+    The account may send before, and after it. Raises LabctlError where a server breaks off.
+    """
+    watch = Watch()
+    account = endpoints.account(name)
+    # Every other one asks in new sessions, and two in turn through the same service.
+    askers = [Asker(number, endpoints, account, watch, pause=0, insists=False) for number in (1, 3)]
+    with Directory.open(endpoints, endpoints.policy_admin, emit=_unheard) as directory:
+        dn = directory.dn(name)
+        try:
+            for number in range(toggles):
+                count(number, toggles)
+                _change(watch, directory, dn, allowed=number % 2 == 1)
+                for asker in askers:
+                    with asker.open() as fresh:
+                        asker.ask(fresh)
+        finally:
+            directory.set_policy(dn, ENABLE)
+    return watch.seen
+
+
+def _change(watch: Watch, directory: Directory, dn: str, *, allowed: bool) -> None:
+    change: PolicyChange = {"send_allowed": "TRUE" if allowed else "FALSE"}
+    watch.begin(allowed=allowed)
+    directory.set_policy(dn, change)
+    watch.answer(directory.answered)
 
 
 def _end(watch: Watch, askers: Sequence[Asker], threads: Sequence[threading.Thread]) -> None:

@@ -134,16 +134,19 @@ def compare(before: Path, after: Path, output: str) -> None:
     """Print each figure of two results of one measurement as a ratio, with its spread.
 
     Where both have a floor, what is compared are their ratios to it, which say more than the values
-    where machine or day differ. What differs by less than the spread of both is `same`.
+    where machine or day differ. The spread is that of the 95 % confidence intervals of both: what
+    differs by less is `same`. What was weighed or counted once has none: it is `unsure`, unless a
+    limit holds in one of them only.
     """
     from labctl.bench.compare import compare as compared
+    from labctl.bench.compare import differences
     from labctl.bench.result import read
     from labctl.bench.table import COMPARED, compared_rows
 
     old, new = read(before), read(after)
     found = compared(old, new)
-    if old.size != new.size:
-        click.echo(f"labctl: measured in different sizes: {_told(old)}; {_told(new)}", err=True)
+    for each in differences(old, new):
+        click.echo(f"labctl: {each}", err=True)
     keys = ("figure", "before", "after", "unit", "ratio", "spread", "change")
     values = [
         (
@@ -159,7 +162,3 @@ def compare(before: Path, after: Path, output: str) -> None:
     ]
     data = {"figures": [dict(zip(keys, row, strict=True)) for row in values]}
     show(output, data, COMPARED, compared_rows(found))
-
-
-def _told(result: "Result") -> str:
-    return ", ".join(f"{name} {value:,}" for name, value in result.size.items())

@@ -12,7 +12,7 @@ from labctl.bench.measurements.cost import require_refusal
 from labctl.bench.measurements.labs import Place, opened
 from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
-from labctl.bench.toggling import SERVICES, Paces, Seen, toggle
+from labctl.bench.toggling import SERVICES, Paces, Seen, toggle, toggle_anew
 from labctl.errors import ExpectationFailed
 from labctl.lab.lab import Lab
 from labctl.protocols.poll import poll
@@ -53,6 +53,18 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("arguments", "exact"),
     [
+        (
+            (
+                *("effect", "--toggles", "4", "--anew", "2", "--replicated", "2"),
+                *("--sessions", "4", "--asks", "20", "--openings", "10"),
+            ),
+            {
+                f"stale decisions, {profile}, {service}, {session}": 0
+                for profile in ("hardened", "baseline")
+                for service in SERVICES
+                for session in ("held open", "new sessions")
+            },
+        ),
         (("cost", "--messages", "16", "--rounds", "1", "--widths", "1"), {}),
         (("scale", "--accounts", "20"), {"lookups without an index, 20 accounts": 0}),
         (("labs", "--labs", "2"), {"doors of another lab that open, 2 labs": 0}),
@@ -115,6 +127,12 @@ def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:
     lab.run("send", "--from", "alice", "--to", "bob")
 
 
+COPIED = {
+    "smtpd_client_restrictions": "check_sasl_access texthash:/etc/postfix/copied, reject",
+    "smtpd_sender_restrictions": "reject_sender_login_mismatch",
+}
+
+
 def toggled(lab: Lab, **values: str) -> Seen:
     """Toggle Alice's policy while she keeps asking, Postfix having these parameters."""
     with configured(lab.containers, {**PATIENT, **values}):
@@ -139,18 +157,22 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
     for _ in range(20):  # whether a new session's question falls between two changes is chance
         well = toggled(lab)
         assert well.stale == []
-        assert well.toggles == len(well.effects) == len(well.asked_after) == 20
+        shown = {allowed: len(each) for allowed, each in well.effects.items()}
+        assert (well.toggles, shown) == (20, {False: 10, True: 10})
+        assert [len(each) for each in well.asked_after.values()] == [10, 10]
         judged |= well.judged.keys()
         if judged == every:
             break
     assert judged == every
+    anew = toggle_anew(lab.endpoints(), "alice", toggles=4, count=lambda *_: None)
+    assert anew.stale == []
+    assert anew.judged == {(service, False): 4 for service in SERVICES}
     write_file(lab.containers, "postfix", "/etc/postfix/copied", "alice OK\n")
-    broken = toggled(
-        lab,
-        smtpd_client_restrictions="check_sasl_access texthash:/etc/postfix/copied, reject",
-        smtpd_sender_restrictions="reject_sender_login_mismatch",
-    )
+    broken = toggled(lab, **COPIED)
     assert broken.stale
+    with configured(lab.containers, {**PATIENT, **COPIED}):
+        anew = toggle_anew(lab.endpoints(), "alice", toggles=4, count=lambda *_: None)
+    assert len(anew.stale) == 4  # two changes that forbid, through two services
     assert not any(each.allowed for each in broken.stale)
     told = broken.stale[0].transcript()
     assert "directory had said: may not send" in told

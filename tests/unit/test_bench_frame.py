@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl.bench.compare import compare
+from labctl.bench.compare import compare, differences
 from labctl.bench.figure import Chart, Figure, percentile, spread_of
 from labctl.bench.measurements import TABLE
 from labctl.bench.plot import draw
@@ -14,7 +14,9 @@ from labctl.bench.result import Result, machine, read, write
 from labctl.bench.table import HEADER, compared_rows, markdown, number, rows
 from labctl.errors import UsageError
 
-FAST = Figure.of("latency", [1.0, 2.0, 3.0, 4.0], "ms", floor=2.5, floor_is="plain", limit=1.5)
+FAST = Figure.of(
+    "latency", [1.0, 2.0, 3.0, 4.0], "ms", floor=[2.5, 2.5], floor_is="plain", limit=1.5
+)
 BARS = Chart("rates", "Rates", "1/s", ("a", "b"), {"ours": (1.0, None), "floor": (2.0, 3.0)})
 RESULT = Result("effect", 0.0, 9.5, {"toggles": 4}, {"cores": "2"}, {}, (FAST,), (BARS,))
 
@@ -25,12 +27,35 @@ def result(*figures: Figure) -> Result:
 
 
 def test_percentiles_are_samples() -> None:
-    """Nearest rank: 99 % of 100 samples do not exceed the 99th, and one sample is all of them."""
+    """Nearest rank: 99 % of 100 samples do not exceed the 99th, and one sample is all of them. The
+    median is what it is anywhere else.
+    """
     samples = [float(each) for each in range(100, 0, -1)]
-    assert [percentile(samples, each) for each in (50, 95, 99, 100)] == [50, 95, 99, 100]
+    assert [percentile(samples, each) for each in (50, 95, 99, 100)] == [50.5, 95, 99, 100]
+    assert Figure.of("x", samples, "s").value == Figure.of("x", samples, "s").p50
     assert percentile([7.0], 99) == 7
-    assert spread_of([7.0]) == spread_of([0.0, 0.0]) == 0
-    assert spread_of([1.0, 2.0, 2.0, 4.0, 4.0]) == 0.5
+
+
+def test_the_spread_is_that_of_the_percentile_and_not_of_the_samples() -> None:
+    """Many samples know their median well, however far apart they are; a few span all they know."""
+    many = [float(each) for each in range(1, 10_001)]
+    assert spread_of(many) == pytest.approx(98 / 5000.5, rel=0.01)  # 1.96 x sqrt(10,000) / 2 ranks
+    assert spread_of(many, 99) == pytest.approx(19.5 / 9900, rel=0.05)
+    assert spread_of([1.0, 2.0, 2.0, 4.0, 4.0]) == 0.75
+    assert spread_of([3.0, 3.0]) == 0
+    assert spread_of([7.0]) is spread_of([0.0, 0.0]) is None
+
+
+def test_a_ratio_is_known_as_well_as_what_it_is_made_of() -> None:
+    """Of pairs, as the pairs' ratios; else as both that are divided. Nothing is against 0."""
+    samples, floor = [2.0, 20.0, 200.0], [1.0, 10.0, 100.0]
+    assert Figure.against("x", samples, "s", floor=floor, floor_is="y").spread == 0
+    apart = Figure.of("x", samples, "s", floor=floor, floor_is="y")
+    assert apart.ratio == 2
+    assert apart.spread == pytest.approx(4.95 * 2**0.5)
+    assert Figure.of("x", samples, "s", floor=[1.0], floor_is="y").spread is None
+    with pytest.raises(ValueError, match="x: the floor, y, is 0"):
+        Figure.of("x", samples, "s", floor=[0.0], floor_is="y")
 
 
 def test_a_limit_holds_for_the_ratio_where_there_is_a_floor_else_for_the_value() -> None:
@@ -72,18 +97,25 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_figures_are_compared_by_their_ratio_and_spread() -> None:
-    """What differs by less than both spread is the same; which way is better, the figure says."""
+    """What differs by less than both spread is the same; which way is better, the figure says.
+    What was counted once is not judged, but by its limit.
+    """
+    known = replace(Figure.one("", 0, ""), spread=0.03)
     after = [
         replace(FAST, value=2.6),
-        Figure.one("rate", 20, "1/s", direction="more"),
-        Figure.one("time", 3, "s"),
-        Figure.one("stale", 1, ""),
+        replace(known, name="rate", value=20, direction="more"),
+        replace(known, name="time", value=3),
+        Figure.one("stale", 1, "", limit=0),
+        Figure.one("weight", 39, "MB"),
+        Figure.one("as heavy", 39, "MB"),
         Figure.one("only here", 1, ""),
     ]
     before = [
-        Figure.one("stale", 0, ""),
-        Figure.one("time", 2, "s"),
-        Figure.one("rate", 10, "1/s", direction="more"),
+        Figure.one("weight", 38, "MB"),
+        Figure.one("as heavy", 39, "MB"),
+        Figure.one("stale", 0, "", limit=0),
+        replace(known, name="time", value=2),
+        replace(known, name="rate", value=10, direction="more"),
         FAST,
     ]
     found = {each.name: each for each in compare(result(*before), result(*after))}
@@ -92,14 +124,51 @@ def test_figures_are_compared_by_their_ratio_and_spread() -> None:
         "rate": "better",
         "time": "worse",
         "stale": "worse",
+        "weight": "unsure",
+        "as heavy": "same",
     }
-    assert (found["rate"].ratio, found["rate"].spread, found["stale"].ratio) == (2.0, 0.0, None)
-    assert compared_rows([found["time"]]) == [("time", "2", "3", "s", "1.50", "± 0.00", "worse")]
+    assert (found["rate"].ratio, found["stale"].ratio) == (2.0, None)
+    assert found["rate"].spread == pytest.approx(2 * 0.03 * 2**0.5)
+    assert compared_rows([found["time"]]) == [("time", "2", "3", "", "1.50", "± 0.06", "worse")]
+    assert compared_rows([found["weight"]])[0][4:] == ("1.03", "", "unsure")
+
+
+def test_a_change_of_all_samples_is_seen_however_wide_they_are() -> None:
+    """10,000 that are a quarter slower each, and a tail that is."""
+    samples = [1 + each / 1000 for each in range(10_000)]
+    fast, slow = (Figure.of("x", [k * each for each in samples], "ms") for k in (1, 1.25))
+    assert [each.change for each in compare(result(fast), result(slow))] == ["worse"]
+    assert [each.change for each in compare(result(slow), result(fast))] == ["better"]
+    late = [*samples[:9800], *(4 * each for each in samples[9800:])]
+    tails = [Figure.of("x", each, "ms", percent=99) for each in (samples, late)]
+    assert [each.change for each in compare(result(tails[0]), result(tails[1]))] == ["worse"]
+
+
+def test_what_makes_it_harder_to_compare_is_told() -> None:
+    """Another size, machine, version, floor; figures that one lacks. The load is always another."""
+    one = Figure.one("x", 4, "s", floor=2, floor_is="bare")
+    before = result(one, Figure.one("gone", 1, ""))
+    after = replace(
+        result(replace(one, floor_is="rare"), Figure.one("new", 1, "")),
+        size={"toggles": 5},
+        machine={"cores": "4", "load before": "9"},
+        versions={"slapd": "2.6"},
+    )
+    assert list(differences(before, before)) == []
+    assert list(differences(before, after)) == [
+        "measured in different sizes: toggles 4; toggles 5",
+        "another machine: cores",
+        "another version: slapd",
+        "only the first has: gone",
+        "only the second has: new",
+        "held against 'bare' before, 'rare' after: x",
+    ]
+    assert compare(before, after)[0].unit == "s"
 
 
 def test_figures_with_a_floor_are_compared_as_multiples_of_it() -> None:
     """The machine became half as fast, and nothing else changed; then the figure did."""
-    fast = Figure.one("latency", 2.5, "ms", floor=2.5, floor_is="plain")
+    fast = replace(Figure.one("latency", 2.5, "ms", floor=2.5, floor_is="plain"), spread=0.1)
     slow = replace(fast, value=5.0, floor=5.0)
     (same,) = compare(result(fast), result(slow))
     assert (same.before, same.after, same.unit, same.change) == (1.0, 1.0, "of plain", "same")

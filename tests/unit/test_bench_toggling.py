@@ -1,14 +1,17 @@
 """Which state the directory had at a probe, and which answers are stale."""
 
 import time
+from itertools import product
 
 import pytest
 from dialogue import playing
 from test_effect import ALICE, BYE, HELLO, NO, YES
 
+from labctl.bench.measurements.effect import figures
 from labctl.bench.postfix import with_parameters
-from labctl.bench.toggling import Asker, Change, Probe, Stale, Watch, known
+from labctl.bench.toggling import SERVICES, Asker, Change, Probe, Seen, Stale, Watch, known
 from labctl.endpoints import Endpoints
+from labctl.errors import ExpectationFailed
 from labctl.protocols.smtp import Outcome, Reply, Stage
 
 ALLOWED = Change(allowed=True, begun=1.0, answered=2.0)
@@ -82,7 +85,8 @@ def test_who_insists_asks_again_at_once_after_a_stale_answer(*, insists: bool) -
             asker.now.set()
             asker.ask(connection)
     assert server.complaints == []
-    assert (len(watch.seen.stale), len(watch.seen.effects), asker.now.is_set()) == (1, 1, False)
+    assert (len(watch.seen.stale), asker.now.is_set()) == (1, False)
+    assert len(watch.seen.effects[False]) == 1
 
 
 def test_neither_accepted_nor_refused_for_good_counts_against_it(watch: Watch) -> None:
@@ -101,7 +105,8 @@ def test_the_first_decision_that_shows_a_change_tells_how_soon_it_took_effect(
     watch.judge(0, probe(10.9, 11.25, 554))
     watch.judge(1, probe(11.5, 11.75, 554))
     watch.judge(0, probe(11.2, 12.0, 554))
-    assert (watch.seen.effects, watch.seen.asked_after) == ([0.25], [0.75])
+    assert watch.seen.effects == {False: [0.25], True: []}
+    assert watch.seen.asked_after == {False: [0.75], True: []}
 
 
 def test_a_decision_that_shows_a_change_before_its_answer_took_no_time() -> None:
@@ -109,9 +114,9 @@ def test_a_decision_that_shows_a_change_before_its_answer_took_no_time() -> None
     watch = Watch(now=lambda: 10.0)
     watch.begin(allowed=False)
     watch.judge(0, probe(10.1, 10.5, 554))
-    assert watch.seen.effects == []
+    assert watch.seen.effects[False] == []
     watch.answer(11.0)
-    assert watch.seen.effects == [0.0]
+    assert watch.seen.effects == {False: [0.0], True: []}
 
 
 def test_what_was_asked_for_during_the_change_before_shows_nothing() -> None:
@@ -123,14 +128,42 @@ def test_what_was_asked_for_during_the_change_before_shows_nothing() -> None:
     watch.begin(allowed=True)
     watch.answer(21.0)
     watch.judge(0, probe(10.5, 22.0, 250))
-    assert watch.seen.effects == []
+    assert watch.seen.effects == {False: [], True: []}
 
 
 def test_round_trips_are_those_of_sessions_that_are_held_open(watch: Watch) -> None:
-    """New ones sign in first, and compete."""
+    """New ones sign in first, and compete; a refusal ends sooner, and stands apart."""
     watch.judge(0, probe(11.0, 11.5, 554))
+    watch.judge(0, probe(11.0, 12.0, 250))
+    watch.judge(0, probe(11.0, 13.0, 450))
     watch.judge(1, probe(11.0, 13.0, 554, held=False))
-    assert watch.seen.trips == [0.5]
+    assert watch.seen.trips == {False: [0.5], True: [1.0]}
+
+
+def test_nothing_that_was_judged_is_no_result() -> None:
+    """Where there are limits, a kind of session without a probe ends it; else its 0 is shown."""
+    seen = Seen(toggles=2)
+    seen.effects[False] = seen.effects[True] = [0.001]
+    every = list(product(SERVICES, (False, True)))
+    seen.judged.update(every[1:])
+    with pytest.raises(ExpectationFailed, match="nothing was judged through submission, new"):
+        list(figures("hardened", [0.001], seen, bounded=True))
+    assert next(figures("replicated", [0.001], seen, bounded=False)).n == 0
+    seen.judged.update(every)
+    found = [each for each in figures("hardened", [0.001], seen, bounded=True) if each.holds]
+    assert len(found) == len(every) + 4
+    seen.effects[True] = []
+    with pytest.raises(ExpectationFailed, match="no change showed in a permission"):
+        list(figures("hardened", [0.001], seen, bounded=True))
+
+
+def test_a_session_that_breaks_in_any_way_ends_the_waiting() -> None:
+    """And not only one that a server broke: else its kind would be judged no more, in silence."""
+    watch = Watch()
+    asker = Asker(1, None, None, watch, pause=0, insists=False)  # type: ignore[arg-type]
+    asker.run(None)
+    with pytest.raises(AttributeError):
+        watch.await_all([0])
 
 
 def test_parameters_replace_those_of_the_file_wherever_they_stand() -> None:

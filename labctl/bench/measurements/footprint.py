@@ -22,9 +22,8 @@ def _measure(bench: Bench) -> Yielded:
         bench.progress.count(number, bench.size["rounds"])
         floor.append(ran([sys.executable, "-c", "pass"]).seconds)
         ours.append(ran([sys.executable, "-m", "labctl", "--version"]).seconds)
-    plain = Figure.of("", floor, "s").value
-    yield Figure.of(
-        "labctl --version", ours, "s", floor=plain, floor_is="python -c pass", limit=_STARTS
+    yield Figure.against(
+        "labctl --version", ours, "s", floor=floor, floor_is="python -c pass", limit=_STARTS
     )
     with bench.lab() as lab:
         used = {service: each.memory for service, each in usage(lab).items()}
