@@ -4,7 +4,6 @@ import re
 import smtplib
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -337,11 +336,11 @@ def first_refusal(stack: Endpoints, service: str) -> int:
 
 # Speaks the milter protocol as Postfix does: options, macros, MAIL, RCPT, DATA, a field, the end of
 # the header, the end. Its arguments are the login (or nothing) and the value of From; it prints the
-# milter's answer.
+# milter's answer, for which it waits somewhat longer than Postfix would (milter_content_timeout).
 DIALOGUE = """
 import socket, struct, sys
 login, value = sys.argv[1].encode(), sys.argv[2].encode()
-wire = socket.create_connection(("127.0.0.1", 8891), 30)
+wire = socket.create_connection(("127.0.0.1", 8891), 12)
 answers = wire.makefile("rb")
 def tell(command, data):
     wire.sendall(struct.pack("!I", 1 + len(data)) + command + data)
@@ -376,16 +375,16 @@ def test_the_milter_alone_fails_closed(written: LiveLab) -> None:
 def test_without_the_directory_the_milter_defers_and_recovers(
     written: LiveLab, how: str, back: str
 ) -> None:
-    """A directory that is gone or hangs gives 4xx within seconds; when it is back, it is asked."""
+    """A directory that is gone or hangs gives 4xx, each time, before Postfix would have given up;
+    when it is back, it is asked.
+    """
     assert answer(written, "alice") == "c"
     docker_do(how, written.container("openldap"))
-    begun = time.monotonic()
     try:
         assert answer(written, "alice").startswith("y451 4.7.1 ")
         assert answer(written, "alice").startswith("y451 4.7.1 ")
     finally:
         docker_do(back, written.container("openldap"))
-    assert time.monotonic() - begun < 2 * 12, "content_timeout is 30 s"
     poll(lambda: answer(written, "alice") == "c", what="the milter", seconds=30)
 
 
