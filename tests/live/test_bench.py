@@ -8,7 +8,15 @@ import pytest
 from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
 
 from labctl.bench.accounting import Balance, Mailing
-from labctl.bench.measurements.cost import require_refusal
+from labctl.bench.measurements.cost import (
+    HARDENED,
+    NONE,
+    STATIC,
+    STATIC_MAY_SEND,
+    STATIC_RULES,
+    require_refusal,
+    write_static,
+)
 from labctl.bench.measurements.labs import Place, opened
 from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
@@ -68,7 +76,7 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
         (("cost", "--messages", "16", "--rounds", "1", "--widths", "1"), {}),
         (("scale", "--accounts", "20"), {"lookups without an index, 20 accounts": 0}),
         (("labs", "--labs", "2"), {"doors of another lab that open, 2 labs": 0}),
-        (("memory", "--steps", "1000", "--megabytes", "1"), {"memory after 1,000 steps": None}),
+        (("memory", "--steps", "2000", "--megabytes", "1"), {"memory after 2,000 steps": None}),
         (("start", "--rounds", "1", "--builds", "0"), {}),
         (("footprint", "--rounds", "1"), {}),
         (
@@ -181,15 +189,28 @@ def test_a_stale_decision_is_found_and_told_with_its_transcript(scratch: LiveLab
 
 
 def test_a_way_that_refuses_nobody_is_not_measured(scratch: LiveLab) -> None:
-    """What enforces the policy is shown to, before its costs are taken for those of a policy."""
+    """What enforces the policy is shown to, before its costs are taken for those of a policy: the
+    blocked are refused, and whoever the directory blocks meanwhile, but by a static file.
+    """
     lab = Lab(load_settings(ROOT, scratch.env), scratch.name)
-    require_refusal(lab, "hardened")
+    require_refusal(lab, HARDENED)
     with (
         configured(lab.containers, NO_POLICY),
-        pytest.raises(ExpectationFailed, match="answers 250 to one who may not send"),
+        pytest.raises(ExpectationFailed, match="answers 250 to Dave, who may not send"),
     ):
-        require_refusal(lab, "no policy")
-    require_refusal(lab, "hardened")  # she may send again
+        require_refusal(lab, NONE)
+    write_static(lab)
+    with configured(lab.containers, STATIC_RULES):
+        require_refusal(lab, STATIC)
+        with pytest.raises(ExpectationFailed, match="answers 250 to Alice, who may not send any"):
+            require_refusal(lab, HARDENED)
+    write_file(lab.containers, "postfix", STATIC_MAY_SEND, "alice OK\ndave OK\n")
+    with (
+        configured(lab.containers, STATIC_RULES),
+        pytest.raises(ExpectationFailed, match="answers 250 to Dave, who may not send"),
+    ):
+        require_refusal(lab, STATIC)
+    require_refusal(lab, HARDENED)  # she may send again
 
 
 def test_a_lab_that_another_reaches_is_found(lab: LiveLab, scratch: LiveLab) -> None:

@@ -1,11 +1,22 @@
 """What the measurements of cost and scale are made of, as far as it needs no lab."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from labctl.bench.crowd import Crowd
-from labctl.bench.measurements.cost import HARDENED, NONE, ways
+from labctl.bench.figure import Figure
+from labctl.bench.measurements.cost import (
+    HARDENED,
+    MILTER,
+    NONE,
+    Load,
+    Taken,
+    figures,
+    in_turn,
+    ways,
+)
 from labctl.bench.measurements.scale import searches, unindexed
 from labctl.lab.seed import read_seed
 from labctl.settings import Settings
@@ -66,6 +77,67 @@ def test_through_proxy_every_table_of_the_directory_is_asked_so(
     assert proxied["proxy_read_maps"].split(", ") == [
         f"proxy:ldap:/etc/postfix/{name}.cf" for name in ("yes", "no", "aliases")
     ]
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 5, 7, 10, 14])
+def test_each_way_has_each_place_as_often_as_any_other(rounds: int) -> None:
+    """As far as so many rounds allow."""
+    names = ["a", "b", "c", "d", "e", "f", "g"]
+    turns = [in_turn(names, number, rounds) for number in range(rounds)]
+    assert all(sorted(turn) == names for turn in turns)
+    for place in range(len(names)):
+        had = Counter(turn[place] for turn in turns)
+        often = [had[name] for name in names]
+        assert max(often) - min(often) <= 1
+
+
+@pytest.fixture
+def found() -> dict[str, Figure]:
+    """Return the figures of made-up samples, by their names."""
+    load = Load(8, each=False)
+    cells = {
+        (load, NONE): Taken([100, 200], [100, 200], [10, 20], [1, 2, 3]),
+        (load, "baseline"): Taken([80, 160], [80, 160], [11, 22], [2, 3, 4]),
+        (load, HARDENED): Taken([60, 120], [70, 140], [12, 24], [4, 5, 6]),
+        (load, MILTER): Taken([45, 90], [35, 70], [18, 36], [9, 10, 11]),
+    }
+    names = [way for _, way in cells]
+    return {each.name: each for each in figures(cells, [load], names) if isinstance(each, Figure)}
+
+
+LOAD = "8 sessions, signed in before"
+
+
+@pytest.mark.parametrize(
+    ("what", "ratio", "limit"),
+    [
+        (f"hardened: messages a second, {LOAD}", 0.6, 0.95),
+        (f"hardened, against baseline: messages a second, {LOAD}", 0.75, 0.95),
+        (f"hardened with the milter, against without: messages a second, {LOAD}", 0.75, None),
+        (f"hardened with the milter, against without: delivered a second, {LOAD}", 0.5, None),
+        (f"hardened with the milter, against without: processor time a message, {LOAD}", 1.5, None),
+        (f"hardened with the milter, against without: a message takes, {LOAD}", 2, None),
+        (f"{MILTER}: a message takes, {LOAD}", 5, None),
+        (f"{HARDENED}: a message takes, {LOAD}", 2.5, None),
+    ],
+)
+def test_what_a_way_costs_is_told_against_another(
+    found: dict[str, Figure], what: str, ratio: float, limit: float | None
+) -> None:
+    """The milter against hardened without it, hardened against baseline, all against none."""
+    assert found[what].ratio == pytest.approx(ratio)
+    assert found[what].limit == limit
+    floors = {"against baseline": "baseline", "against without": HARDENED}
+    expected = [floor for said, floor in floors.items() if said in what] or [NONE]
+    assert [found[what].floor_is] == expected
+
+
+def test_no_policy_is_a_floor_and_has_none(found: dict[str, Figure]) -> None:
+    """All else has one, and no name is there twice."""
+    without = {name for name, each in found.items() if each.floor is None}
+    assert without == {name for name in found if name.startswith(f"{NONE}:")}
+    assert len(without) == 4
+    assert len(found) == 4 * (4 + 2)
 
 
 def test_a_crowd_is_written_as_a_directory_reads_it(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """What the policy costs: submissions under several ways to enforce it, and under none.
 
 Each way is a main.cf in the same lab, put in turn about, round by round, so that what else goes on
-on this host falls on all of them; those that ask the directory are shown to refuse before they are
-measured. The clients are a process of their own. Beside the time, which depends on the host's load,
-stands the processor time of all services of the lab together, until the messages are delivered.
+on this host falls on all of them; each round begins with another, so that none is always the first.
+All that enforce a policy are shown to refuse before they are measured. The clients are a process of
+their own. Beside the time, which depends on the host's load, stands the processor time of all
+services of the lab together, until the messages are delivered.
 """
 
 import json
@@ -11,10 +12,11 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from labctl.bench.asking import signed_in
 from labctl.bench.command import ran
@@ -22,6 +24,7 @@ from labctl.bench.figure import Chart, Direction, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.postfix import MAIN, NO_POLICY, with_parameters
 from labctl.bench.usage import processor
+from labctl.endpoints import Account, Endpoints
 from labctl.errors import ExpectationFailed
 from labctl.events import Event
 from labctl.lab.containers import LabContainers
@@ -30,8 +33,9 @@ from labctl.lab.images import SERVICES, ensure, image_in
 from labctl.lab.lab import Lab
 from labctl.lab.state import write_private
 from labctl.protocols.directory import Directory
-from labctl.protocols.entry import ENABLE
+from labctl.protocols.entry import DISABLE, ENABLE
 from labctl.protocols.poll import poll
+from labctl.protocols.smtp import SmtpConnection
 from labctl.prove.breaking import reload_postfix, write_file
 
 _WIDTHS = (8, 1, 32)  # sessions side by side
@@ -40,7 +44,7 @@ _OF_NONE = 0.95  # hardened, without the milter, of the messages a second withou
 _OF_BASELINE = 0.95  # and of those under baseline
 _ACCEPTED, _REFUSED = 250, 554
 _DRAINED = 60.0  # seconds, for what was accepted to be delivered
-_STATIC = "/etc/postfix/bench_static"
+STATIC_MAY_SEND, _STATIC_LOGINS = "/etc/postfix/bench_may_send", "/etc/postfix/bench_logins"
 
 NONE, HARDENED, MILTER = "no policy", "hardened", "hardened, with the milter"
 STATIC = "a static texthash map"
@@ -80,6 +84,15 @@ class Load:
         return f"{self.sessions} sessions, {'AUTH included' if self.each else 'signed in before'}"
 
 
+class Rounds(NamedTuple):
+    """One sample a round of something."""
+
+    what: str
+    unit: str
+    direction: Direction
+    samples: list[float]
+
+
 @dataclass(slots=True)
 class Taken:
     """What was measured of one way under one load, a round each; of messages, all rounds'."""
@@ -88,6 +101,23 @@ class Taken:
     delivered: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     messages: list[float] = field(default_factory=list)
+
+    def rounds(self) -> tuple[Rounds, ...]:
+        """Return what there is one sample of for each round."""
+        return (
+            Rounds("messages a second", "1/s", "more", self.rates),
+            Rounds("delivered a second", "1/s", "more", self.delivered),
+            Rounds("processor time a message", "ms", "less", self.processor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One way, and another that it is held against."""
+
+    own: Taken
+    floor: Taken
+    floor_is: str
 
 
 Cells = dict[tuple[Load, str], Taken]
@@ -103,9 +133,20 @@ def ways(baseline: str, hardened: str) -> dict[str, str]:
         MILTER: hardened,
         "hardened, through proxy": _proxied(plain),
         "a policy service (postfwd)": with_parameters(plain, _SERVED),
-        STATIC: with_parameters(hardened, _static()),
+        STATIC: with_parameters(hardened, STATIC_RULES),
     }
 
+
+# The same rules, asked of files: who may send, and whose an address is.
+_STATIC_RULE = f"check_sasl_access texthash:{STATIC_MAY_SEND}, reject"
+STATIC_RULES: Mapping[str, str] = {
+    **NO_POLICY,
+    "smtpd_sender_login_maps": f"texthash:{_STATIC_LOGINS}",
+    "smtpd_client_restrictions": _STATIC_RULE,
+    "smtpd_sender_restrictions": "reject_sender_login_mismatch",
+    "smtpd_data_restrictions": f"reject_unauth_pipelining, {_STATIC_RULE}",
+    "smtpd_end_of_data_restrictions": f"reject_sender_login_mismatch, {_STATIC_RULE}",
+}
 
 # Where hardened asks the directory about the login, it asks the policy service.
 _SERVED: Mapping[str, str] = {
@@ -122,17 +163,12 @@ def _proxied(text: str) -> str:
     )
 
 
-def _static() -> Mapping[str, str]:
-    """Return the same rules, asked of a file: who may send, and whose an address is."""
-    rule = f"check_sasl_access texthash:{_STATIC}_may_send, reject"
-    return {
-        **NO_POLICY,
-        "smtpd_sender_login_maps": f"texthash:{_STATIC}_logins",
-        "smtpd_client_restrictions": rule,
-        "smtpd_sender_restrictions": "reject_sender_login_mismatch",
-        "smtpd_data_restrictions": f"reject_unauth_pipelining, {rule}",
-        "smtpd_end_of_data_restrictions": f"reject_sender_login_mismatch, {rule}",
-    }
+def in_turn(names: Sequence[str], number: int, rounds: int) -> tuple[str, ...]:
+    """Return the order of a round, counted from 0: their own, but begun further on each time, so
+    that over all rounds each has each place as often as any other, as far as that can be.
+    """
+    first = number * len(names) // rounds
+    return (*names[first:], *names[:first])
 
 
 def _measure(bench: Bench) -> Yielded:
@@ -151,20 +187,21 @@ def _measure(bench: Bench) -> Yielded:
         _prepare(hardened_lab)
         hardened = hardened_lab.containers.execute("postfix", ["cat", MAIN])
         files = ways(baseline, hardened)
-        for way in files.keys() - {NONE, STATIC}:
+        for way in (each for each in files if each != NONE):
             bench.progress.step(f"{way}: does it refuse")
             _under(hardened_lab, files[way])
             require_refusal(hardened_lab, way)
         bench.progress.step("submitting, under each way in turn")
-        for number in range(bench.size["rounds"]):
-            for place, (way, text) in enumerate(files.items()):
-                bench.progress.count(number * len(files) + place, bench.size["rounds"] * len(files))
-                _under(hardened_lab, text)
+        rounds = bench.size["rounds"]
+        for number in range(rounds):
+            for place, way in enumerate(in_turn(list(files), number, rounds)):
+                bench.progress.count(number * len(files) + place, rounds * len(files))
+                _under(hardened_lab, files[way])
                 _submit(hardened_lab, stack, Load(_JUDGED, each=False), 4 * _JUDGED)  # warms up
                 for load in loads:
                     taken = cells.setdefault((load, way), Taken())
                     _take(hardened_lab, stack, load, bench.size["messages"], taken)
-    yield from _figures(cells, loads, list(files))
+    yield from figures(cells, loads, list(files))
 
 
 def _extra(bench: Bench, directory: Path) -> Path:
@@ -181,30 +218,38 @@ def _extra(bench: Bench, directory: Path) -> Path:
 
 
 def require_refusal(lab: Lab, way: str) -> None:
-    """See that Alice is refused once the directory says so, and not before.
+    """See that Dave, whom the seed blocks, is refused, and that Alice is once the directory says
+    so, and not before; where a file is asked, that she is not.
 
-    Raises ExpectationFailed where she is not, DeadlinePassed where she is never accepted.
+    Raises ExpectationFailed where one of them is not, DeadlinePassed where she is never accepted.
     """
     endpoints = lab.endpoints()
-    alice = endpoints.account("alice")
-    with (
-        Directory.open(endpoints, endpoints.policy_admin, emit=_unheard) as directory,
-        signed_in(endpoints, alice) as connection,
-    ):
-        dn = directory.dn(alice.name)
+    alice, dave = (endpoints.account(who) for who in ("alice", "dave"))
+    with signed_in(endpoints, alice) as hers, signed_in(endpoints, dave) as his:
+        poll(lambda: _answer(hers, alice) == _ACCEPTED, what=f"{way} to accept", seconds=_ASKED)
+        if (refused := _answer(his, dave)) != _REFUSED:
+            raise ExpectationFailed(f"{way} answers {refused} to Dave, who may not send")
+        if way != STATIC:
+            _require_toggled(endpoints, way, lambda: _answer(hers, alice))
 
-        def answer() -> int:
-            connection.begin(alice.address)
-            code = connection.recipient(alice.address).reply.code
-            connection.reset()
-            return code
 
-        poll(lambda: answer() == _ACCEPTED, what=f"{way} to accept", seconds=_ASKED)
-        directory.set_policy(dn, {"send_allowed": "FALSE"})
+def _require_toggled(endpoints: Endpoints, way: str, answer: Callable[[], int]) -> None:
+    """See that what Alice is answered is what the directory says of her at that moment."""
+    with Directory.open(endpoints, endpoints.policy_admin, emit=_unheard) as directory:
+        dn = directory.dn("alice")
+        directory.set_policy(dn, DISABLE)
         refused = answer()
         directory.set_policy(dn, ENABLE)
         if (refused, answer()) != (_REFUSED, _ACCEPTED):
-            raise ExpectationFailed(f"{way} answers {refused} to one who may not send")
+            raise ExpectationFailed(f"{way} answers {refused} to Alice, who may not send any more")
+
+
+def _answer(connection: SmtpConnection, account: Account) -> int:
+    """Return the code that is answered to a RCPT of an account."""
+    connection.begin(account.address)
+    code = connection.recipient(account.address).reply.code
+    connection.reset()
+    return code
 
 
 def _unheard(_event: Event) -> None:
@@ -214,11 +259,21 @@ def _unheard(_event: Event) -> None:
 def _prepare(lab: Lab) -> None:
     """Write the static maps, and let proxymap, which is not root, read the directory's."""
     lab.containers.execute("postfix", ["sh", "-c", "chmod 0644 /etc/postfix/ldap_*.cf"])
-    accounts = lab.endpoints().accounts.values()
-    may = "".join(f"{each.login} OK\n" for each in accounts)
-    logins = "".join(f"{each.address} {each.login}\n" for each in accounts)
-    write_file(lab.containers, "postfix", f"{_STATIC}_may_send", may)
-    write_file(lab.containers, "postfix", f"{_STATIC}_logins", logins)
+    write_static(lab)
+
+
+def write_static(lab: Lab) -> None:
+    """Write what the directory says now to files: who may send, and whose an address is."""
+    endpoints = lab.endpoints()
+    with Directory.open(endpoints, endpoints.policy_admin, emit=_unheard) as directory:
+        may = "".join(
+            f"{each.login} OK\n"
+            for name, each in endpoints.accounts.items()
+            if directory.policy(directory.person(name)).may_send
+        )
+    logins = "".join(f"{each.address} {each.login}\n" for each in endpoints.accounts.values())
+    write_file(lab.containers, "postfix", STATIC_MAY_SEND, may)
+    write_file(lab.containers, "postfix", _STATIC_LOGINS, logins)
 
 
 def _under(lab: Lab, text: str) -> None:
@@ -254,22 +309,23 @@ def _drained(containers: LabContainers) -> bool | None:
     return None if containers.queue() else True
 
 
-def _figures(cells: Cells, loads: list[Load], names: list[str]) -> Yielded:
+def figures(cells: Cells, loads: Sequence[Load], names: Sequence[str]) -> Yielded:
+    """Return each way's figures under each load, against no policy; then hardened against baseline
+    and the milter against hardened without it, under the usual load; and a chart of the rates.
+    """
+    judged = Load(_JUDGED, each=False)
     for load in loads:
+        yield from _alone(cells[load, NONE], load)
         for way in names:
-            yield from _of(cells[load, way], cells[load, NONE], load, way)
-    load = Load(_JUDGED, each=False)
-    usual = cells[load, "baseline"].rates
-    for name, way, limit in (("policy", HARDENED, _OF_BASELINE), ("milter", MILTER, None)):
-        yield Figure.against(
-            name,
-            cells[load, way].rates,
-            "1/s",
-            floor=usual,
-            floor_is="baseline",
-            limit=limit,
-            direction="more",
-        )
+            if way != NONE:
+                limit = _OF_NONE if (way, load) == (HARDENED, judged) else None
+                pair = Pair(cells[load, way], cells[load, NONE], NONE)
+                yield from _against(way, load, pair, limit)
+    hardened = cells[judged, HARDENED]
+    usual = Pair(hardened, cells[judged, "baseline"], "baseline")
+    yield from _against("hardened, against baseline", judged, usual, _OF_BASELINE)
+    milter = Pair(cells[judged, MILTER], hardened, HARDENED)
+    yield from _against("hardened with the milter, against without", judged, milter)
     yield Chart(
         "cost",
         "Accepted messages a second, by how the policy is enforced",
@@ -279,23 +335,35 @@ def _figures(cells: Cells, loads: list[Load], names: list[str]) -> Yielded:
     )
 
 
-def _of(taken: Taken, floor: Taken, load: Load, way: str) -> Yielded:
-    judged = way == HARDENED and load == Load(_JUDGED, each=False)
-    for what, unit, own, others in (
-        ("messages a second", "1/s", taken.rates, floor.rates),
-        ("delivered a second", "1/s", taken.delivered, floor.delivered),
-        ("processor time a message", "ms", taken.processor, floor.processor),
-    ):
-        name = f"{way}: {what}, {load}"
-        direction: Direction = "more" if unit == "1/s" else "less"
-        if way == NONE:
-            yield Figure.of(name, own, unit, direction=direction)
-            continue
-        limit = _OF_NONE if judged and own is taken.rates else None
+def _alone(taken: Taken, load: Load) -> Yielded:
+    """Return the figures without a policy, which are the floor of the others."""
+    for what, unit, direction, samples in taken.rounds():
+        yield Figure.of(f"{NONE}: {what}, {load}", samples, unit, direction=direction)
+    yield Figure.of(f"{NONE}: a message takes, {load}", taken.messages, "ms")
+
+
+def _against(name: str, load: Load, pair: Pair, limit: float | None = None) -> Yielded:
+    """Return the figures of one way against another; the limit is that of the accepted rate.
+
+    What a message takes has no pairs: its ratio is that of the medians.
+    """
+    for own, other in zip(pair.own.rounds(), pair.floor.rounds(), strict=True):
         yield Figure.against(
-            name, own, unit, floor=others, floor_is=NONE, limit=limit, direction=direction
+            f"{name}: {own.what}, {load}",
+            own.samples,
+            own.unit,
+            floor=other.samples,
+            floor_is=pair.floor_is,
+            limit=limit if own.samples is pair.own.rates else None,
+            direction=own.direction,
         )
-    yield Figure.of(f"{way}: a message takes, {load}", taken.messages, "ms")
+    yield Figure.of(
+        f"{name}: a message takes, {load}",
+        pair.own.messages,
+        "ms",
+        floor=median(pair.floor.messages),
+        floor_is=pair.floor_is,
+    )
 
 
 COST = Measurement(

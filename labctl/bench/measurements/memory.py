@@ -10,19 +10,38 @@ from labctl.bench.command import ran
 from labctl.bench.figure import Chart, Figure
 from labctl.bench.measurement import Bench, Measurement, Option, Yielded
 from labctl.bench.steps import most_memory
+from labctl.endpoints import Attributes
 from labctl.errors import HostProblem
 from labctl.lab.lab import Lab
 from labctl.lab.state import write_private
 from labctl.protocols.poll import poll
 
 _RUN = 1_000  # steps of one run
+_WALKS = 5  # of them, among changes of the policy, which are quick
 _OF_FIRST = 1.2  # times the memory after the first run
+_OF_TRANSCRIPT = 0.1  # times its size, to render it
 _FORMS = ("junit", "html")
 _RENDERED = 3600.0  # seconds, to render a very long transcript
 
+_TOGGLE = """\
+  - disable: {account: alice}
+  - enable: {account: alice}
+"""
+# SMTP, IMAP and the directory, what is accepted and what is refused.
+_WALK = """\
+  - send: {{from: alice, to: bob, as: sent-{number}}}
+  - receive: {{account: bob, message: sent-{number}}}
+  - offboard: {{account: alice}}
+  - send: {{from: alice, to: bob, expect: {{stage: RCPT, reply: 554 5.7.1, text: policy}}}}
+  - authenticate: {{account: alice, with: [submission, imap]}}
+  - directory: {{as: postfix, entry: alice, sees: [{names.send_allowed}]}}
+  - enable: {{account: alice}}
+  - send: {{from: bob, envelope_from: alice, to: bob, expect: {{stage: RCPT, reply: 553 5.7.1}}}}
+"""
+
 
 def _measure(bench: Bench) -> Yielded:
-    runs = max(bench.size["steps"] // _RUN, 1)
+    runs = bench.size["steps"] // _RUN
     with bench.lab() as lab, tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         bench.progress.step(f"{runs * _RUN:,} steps in one process")
@@ -50,7 +69,7 @@ def _measure(bench: Bench) -> Yielded:
                 "MB",
                 floor=megabytes,
                 floor_is="the transcript",
-                limit=1,
+                limit=_OF_TRANSCRIPT,
             )
     yield Chart(
         "memory",
@@ -61,14 +80,21 @@ def _measure(bench: Bench) -> Yielded:
     )
 
 
+def scenario(names: Attributes) -> str:
+    """Return the scenario of a run: walks through all of it, and changes of the policy between."""
+    toggles = (_RUN // _WALKS - _WALK.count("\n")) // _TOGGLE.count("\n")
+    steps = "".join(
+        _WALK.format(number=number, names=names) + _TOGGLE * toggles for number in range(_WALKS)
+    )
+    return f"title: Long\naccounts: [alice, bob]\nsteps:\n{steps}"
+
+
 def _many_steps(lab: Lab, place: Path, runs: int) -> tuple[float, float]:
     """Return the memory after the first run and after the last, in MB."""
-    stack, scenario = place / "stack.json", place / "long.yaml"
+    stack, long = place / "stack.json", place / "long.yaml"
     write_private(stack, json.dumps(lab.endpoints().to_dict(secrets=True)))
-    toggles = "  - disable: {account: alice}\n  - enable: {account: alice}\n"
-    steps = toggles * (_RUN // 2 - 1) + "  - send: {from: alice, to: bob}\n" * 2
-    scenario.write_text(f"title: Long\naccounts: [alice, bob]\nsteps:\n{steps}", encoding="utf-8")
-    program = [sys.executable, "-m", "labctl.bench.steps", str(stack), str(scenario)]
+    long.write_text(scenario(lab.settings.attributes), encoding="utf-8")
+    program = [sys.executable, "-m", "labctl.bench.steps", str(stack), str(long)]
     said = ran([*program, str(runs), str(place / "transcript.jsonl")]).output
     first, last = json.loads(said)
     return first, last
@@ -120,11 +146,13 @@ MEMORY = Measurement(
     "memory",
     """Run very many steps in one process, and render very long transcripts.
 
-    Memory after all steps against that after the first thousand, and what it takes to render a
-    transcript as JUnit and HTML against its size: below 1, it is not held whole.""",
+    Memory after all steps against that after the first thousand: sending, receiving, signing in,
+    asking the directory, what is refused among it, and many changes of the policy. And what it
+    takes to render a transcript as JUnit and HTML against its size: far below 1, it is not held
+    whole.""",
     (
-        Option("steps", "How many steps are run.", 100_000, 3_000, _RUN),
-        Option("megabytes", "How large the transcript is.", 1_000, 20),
+        Option("steps", "How many steps are run.", 100_000, 3_000, 2 * _RUN),
+        Option("megabytes", "How large the transcript is.", 1_000, 100),
     ),
     _measure,
 )
