@@ -4,9 +4,11 @@ Usage: .venv/bin/python scripts/performance.py [--full] [--keep] [MEASUREMENT]..
 
 With names, only those are taken anew; with --keep none is. What is shown is what benchmarks/results
 holds, which each that is taken replaces, the short form a full one, too; the plots beside it are
-drawn from it. Exits with 1 if one that was taken misses a limit or could not be taken.
+drawn from it. Exits with 1 if one that was taken misses a limit or could not be taken, or if all
+in their short form took longer together than ten minutes; how long they took is kept there, too.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -24,7 +26,9 @@ PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 PLOTS = ROOT / "docs" / "performance"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
-VERSIONS = ("python", "docker", "compose")  # of those that a result has, shown
+TOGETHER = RESULTS / "together.json"  # how long all took in their short form
+WITHIN = 600  # seconds, that they may take
+VERSIONS = ("python", "docker", "compose", "slapd", "postfix", "dovecot")  # shown, of a result's
 MANY = 12  # figures, beyond which a section shows those with a limit, and folds all
 
 
@@ -34,7 +38,8 @@ def take(name: str, *, full: bool) -> bool:
     Says whether it could be taken; an interrupt ends all.
     """
     labctl = str(Path(sys.executable).parent / "labctl")
-    command = [labctl, "-n", "bench", "bench", name, "-o", "json", *([] if full else ["--short"])]
+    form = [] if full else ["--short"]
+    command = [labctl, "-n", "bench", "bench", name, "-o", "json", "--no-plot", *form]
     sys.stderr.write(f"measuring {name}\n")
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode == Exit.INTERRUPTED:
@@ -64,7 +69,7 @@ def section(result: Result) -> str:
     machine, versions = result.machine, result.versions
     told = ", ".join(f"{name} {versions[name]}" for name in VERSIONS if name in versions)
     if commit := versions.get("labctl's commit"):
-        told += f", commit {commit[:7]}"
+        told += f", commit {abbreviated(commit)}"
     lines += [
         f"`labctl bench {result.bench}`: {size}; {when}, {result.seconds:.0f} s. "
         f"{machine['system']}, {machine['cores']} cores ({machine['processor']}), "
@@ -75,6 +80,11 @@ def section(result: Result) -> str:
     for chart in result.charts:
         lines += [f"![{chart.title}](performance/{chart.name}.svg)", ""]
     return "\n".join(lines)
+
+
+def abbreviated(commit: str) -> str:
+    """Return a commit as people write it; that files were other ones than its own is told."""
+    return commit[:7] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def figures(result: Result) -> list[str]:
@@ -100,7 +110,16 @@ def summary(results: list[Result]) -> str:
     told = [f"{len(judged) - len(missed)} of {len(judged)} limits hold."]
     if missed:
         told += ["These are missed:", "", markdown(HEADER, rows(missed))]
+    if TOGETHER.is_file():
+        all_of_them = json.loads(TOGETHER.read_text(encoding="utf-8"))
+        told += ["", f"{all_of_them['began']}: {in_all(all_of_them['seconds'])}."]
     return "\n".join([*told, ""])
+
+
+def in_all(seconds: float) -> str:
+    """Return how long all took together, and whether that holds."""
+    verdict = "holds" if seconds <= WITHIN else "MISSED"
+    return f"all in their short form took {seconds:.0f} s (≤ {WITHIN} s: {verdict})"
 
 
 def written(page: str, results: list[Result]) -> str:
@@ -119,7 +138,12 @@ def main() -> None:
     if wrong := [*(set(names) - set(known)), *(options - {"--full", "--keep"})]:
         sys.exit(f"{', '.join(wrong)}: use --full, --keep or some of {', '.join(known)}")
     taken = [] if "--keep" in options else names or known
+    began, begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), time.monotonic()
     failed = [name for name in taken if not take(name, full="--full" in options)]
+    seconds = time.monotonic() - begun
+    everything = set(taken) == set(known) and "--full" not in options
+    if everything and not failed:
+        TOGETHER.write_text(json.dumps({"began": began, "seconds": round(seconds, 1)}) + "\n")
     results = list(kept())
     if not results:
         sys.exit(f"nothing is kept in {RESULTS}")
@@ -131,7 +155,10 @@ def main() -> None:
     missed = [figure for each in news for figure in each.missed]
     for figure in missed:
         sys.stderr.write(f"missed: {figure.name}\n")
-    sys.exit(bool(missed or failed))
+    too_long = everything and seconds > WITHIN
+    if everything:
+        sys.stderr.write(f"{'missed: ' if too_long else ''}{in_all(seconds)}\n")
+    sys.exit(bool(missed or failed or too_long))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a measurement is, and what it is handed when it is taken."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -42,18 +42,22 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a measurement is handed: where its labs may be, how large it is to be, whom to tell."""
+    """What a measurement is handed: where its labs may be, how large it is to be, whom to tell.
+    `note` looks at each lab that it is done with, before that is removed.
+    """
 
     settings: Settings
     name: str
     size: Mapping[str, int]
     progress: Progress
+    note: Callable[[Lab], None]
 
     @property
     def root(self) -> Path:
         """The checkout."""
         return self.settings.root
 
+    @contextmanager
     def lab(
         self,
         *,
@@ -62,8 +66,8 @@ class Bench:
         directory: str = "single",
         number: int = 0,
         extra: Path | None = None,
-    ) -> AbstractContextManager[Lab]:
-        """Return a lab that is the measurement's own, up, and gone at the end whatever happens.
+    ) -> Iterator[Lab]:
+        """Yield a lab that is the measurement's own, up, and gone at the end whatever happens.
 
         `number` tells several apart, from 0; LAB_SLOT is the slot of the first. `extra` is a
         Compose file beside ours.
@@ -83,10 +87,12 @@ class Bench:
             compose_extra=extra or self.settings.compose_extra,
         )
         name = f"{self.name}-{number}" if number else self.name
-        return own_lab(settings, name, self.progress)
+        with own_lab(settings, name, self.progress) as lab:
+            yield lab
+            self.note(lab)
 
 
-Yielded = Iterator[Figure | Chart]
+Yielded = Generator[Figure | Chart, None, None]
 
 
 @dataclass(frozen=True, slots=True)

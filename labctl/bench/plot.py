@@ -19,12 +19,20 @@ _LEGEND = 110  # letters that fit below, side by side
 _NO_DATE: Mapping[str, Mapping[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
 
 
+INSTALL = "`.venv/bin/pip install -e '.[bench]'` installs it."
+
+
+def can_draw() -> bool:
+    """Say whether there is something to draw with."""
+    return find_spec("matplotlib") is not None
+
+
 def require_matplotlib() -> None:
     """Raise HostProblem if there is nothing to draw with."""
-    if find_spec("matplotlib") is None:
+    if not can_draw():
         raise HostProblem(
             "there is no matplotlib here to draw with",
-            "Install it (`pip install matplotlib`), or leave --plot out: the JSON has it all.",
+            f"{INSTALL} Or leave --plot out: the JSON has it all.",
         )
 
 

@@ -16,7 +16,9 @@ from labctl.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One measurement, taken: `began` in seconds since the epoch, `seconds` is what it took."""
+    """One measurement, taken: `began` in seconds since the epoch, `seconds` is what it took. One
+    that is not complete has what was found before the measurement was cut short.
+    """
 
     bench: str
     began: float
@@ -26,6 +28,7 @@ class Result:
     versions: Mapping[str, str]
     figures: tuple[Figure, ...]
     charts: tuple[Chart, ...] = ()
+    complete: bool = True
 
     @property
     def id(self) -> str:
@@ -51,7 +54,8 @@ class Result:
         if data.get("schema") != SCHEMA or "bench" not in data:
             raise ValueError(f"it is no result of `labctl bench` ({SCHEMA})")
         try:
-            own = {name: data[name] for name in _names(cls)}
+            own = {name: data[name] for name in _names(cls) if name != "complete"}
+            own["complete"] = data.get("complete", True) is True  # those of old do not say it
             own["figures"] = tuple(_made(Figure, each) for each in data["figures"])
             own["charts"] = tuple(_chart(each) for each in data["charts"])
             return cls(**own)
@@ -62,7 +66,7 @@ class Result:
 def write(result: Result, directory: Path) -> Path:
     """Keep a result below a directory, and return where."""
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{result.id}.json"
+    path = directory / f"{result.id}{'' if result.complete else '.incomplete'}.json"
     path.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from labctl.lab.images import SERVICES
@@ -34,6 +35,18 @@ def usage(lab: Lab, services: Sequence[str] = SERVICES) -> dict[str, Usage]:
 def processor(lab: Lab, services: Sequence[str] = SERVICES) -> float:
     """Return the processor time of these services together, in seconds."""
     return sum(each.processor for each in usage(lab, services).values())
+
+
+def available(meminfo: Path = Path("/proc/meminfo")) -> float | None:
+    """Return how much memory this host has for programs that start now, in MB, or None where its
+    kernel does not tell.
+    """
+    try:
+        lines = meminfo.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    told = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((int(kilobytes) * 1024 / 1e6 for kilobytes in told), None)
 
 
 def _usage(stats: Mapping[str, Any]) -> Usage:

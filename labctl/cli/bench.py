@@ -1,7 +1,9 @@
 """The commands that measure: bench with a command for each measurement, and compare."""
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,15 @@ from labctl.bench.measurements import TABLE
 from labctl.cli.app import App, output_option, pass_app
 from labctl.cli.meter import Meter
 from labctl.cli.output import show
-from labctl.errors import Exit
+from labctl.errors import Exit, LabctlError, UsageError
 
 if TYPE_CHECKING:
+    from labctl.bench.figure import Chart, Figure
     from labctl.bench.measurement import Measurement, Option
     from labctl.bench.result import Result
+    from labctl.lab.lab import Lab
 
+_OURS = ("docs", "benchmarks/results")  # what writing down results changes: no other labctl
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -25,8 +30,9 @@ def bench() -> None:
     """Measure a lab of its own: how soon a decision takes effect, what it costs, how it grows.
 
     Each measurement brings up what it needs and removes it at the end, prints a table, and keeps
-    its figures in .lab/bench/. It exits with 1 if a limit is missed. Times of one machine say
-    little about another: what counts are the ratios to a floor that was measured in the same run.
+    its figures and plots in .lab/bench/. It exits with 1 if a limit is missed. Times of one machine
+    say little about another: what counts are the ratios to a floor that was measured in the same
+    run.
     """
 
 
@@ -34,7 +40,9 @@ def _command(measurement: "Measurement") -> click.Command:
     """Return the command of a measurement."""
 
     @pass_app
-    def take(app: App, /, *, short: bool, plot: bool, output: str, **given: int | None) -> int:
+    def take(
+        app: App, /, *, short: bool, plot: bool | None, output: str, **given: int | None
+    ) -> int:
         size = {
             each.name: _size(each, given[each.name], short=short) for each in measurement.options
         }
@@ -50,7 +58,9 @@ def _command(measurement: "Measurement") -> click.Command:
     ]
     short = click.Option(["--short"], is_flag=True, help="Measure less, in a minute or two.")
     plot = click.Option(
-        ["--plot"], is_flag=True, help="Also draw PNG and SVG beside it (needs matplotlib)."
+        ["--plot/--no-plot"],
+        default=None,
+        help="Draw PNG and SVG beside it, or do not.  [default: draw if matplotlib is installed]",
     )
     return output_option(
         click.Command(
@@ -73,29 +83,85 @@ for _each in TABLE:
 
 
 def _take(
-    app: App, measurement: "Measurement", size: dict[str, int], output: str, *, plot: bool
+    app: App,
+    measurement: "Measurement",
+    size: dict[str, int],
+    output: str,
+    *,
+    plot: bool | None,
 ) -> int:
-    from labctl.bench.plot import draw, require_matplotlib
+    from labctl.bench.plot import can_draw, require_matplotlib
     from labctl.bench.result import write
 
     if plot:
         require_matplotlib()
-    result = _taken(app, measurement, size)
     directory = app.settings.state / "bench"
+    result = _taken(app, measurement, size, lambda cut_short: _keep(cut_short, directory))
     path = write(result, directory)
-    drawn = (
-        [path for each in result.charts for path in draw(each, directory / result.id)]
-        if plot
-        else []
-    )
     _show_result(result, output)
-    for each in (path, *drawn):
-        click.echo(f"labctl: wrote {each}", err=True)
+    click.echo(f"labctl: wrote {path}", err=True)
+    if plot is None and not can_draw():
+        _tell_how_to_draw()
+    elif plot is not False:
+        _draw(result, directory)
     return int(Exit.EXPECTATION if result.missed else Exit.OK)
 
 
-def _taken(app: App, measurement: "Measurement", size: dict[str, int]) -> "Result":
-    """Take a measurement; an interrupt ends it, and those that follow do not keep its lab."""
+def _draw(result: "Result", directory: Path) -> None:
+    from labctl.bench.plot import draw
+
+    for chart in result.charts:
+        more = "" if chart.name == result.bench else f"-{chart.name}"
+        for path in draw(chart, directory / f"{result.id}{more}"):
+            click.echo(f"labctl: wrote {path}", err=True)
+
+
+def _tell_how_to_draw() -> None:
+    from labctl.bench.plot import INSTALL
+
+    click.echo(f"labctl: no plot is drawn without matplotlib: {INSTALL}", err=True)
+
+
+def _keep(cut_short: "Result", directory: Path) -> None:
+    """Keep what was found before a measurement was cut short, and tell where."""
+    from labctl.bench.result import write
+
+    try:
+        path = write(cut_short, directory)
+    except OSError as error:  # what cut it short is what ends labctl
+        click.echo(f"labctl: what was found is lost: {error}", err=True)
+    else:
+        click.echo(f"labctl: cut short; what was found is in {path}", err=True)
+
+
+@dataclass(slots=True)
+class _Servers:
+    """Notes what the first lab was made of that a measurement is done with."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def note(self, lab: "Lab") -> None:
+        """Look at a lab, unless one was seen; that it cannot be told does not end a measurement."""
+        from labctl.lab.provenance import running_servers
+
+        if self.versions:
+            return
+        try:
+            self.versions = running_servers(lab)
+        except LabctlError as error:
+            self.versions = {"servers": f"unknown: {error.what}"}
+
+
+def _taken(
+    app: App,
+    measurement: "Measurement",
+    size: dict[str, int],
+    keep: Callable[["Result"], None],
+) -> "Result":
+    """Take a measurement; an interrupt ends it, and those that follow do not keep its lab.
+
+    Whatever cuts it short, `keep` gets what was found until then.
+    """
     from labctl.bench.figure import Chart, Figure
     from labctl.bench.measurement import Bench
     from labctl.bench.result import Result, machine
@@ -104,20 +170,37 @@ def _taken(app: App, measurement: "Measurement", size: dict[str, int]) -> "Resul
 
     named = app.name != "default"
     settings = app.settings if named else replace(app.settings, slot=None)
-    before, began = machine(), time.time()
-    with Meter() as meter, interrupts_once():
-        bench = Bench(settings, app.name if named else "bench", size, meter)
-        found = list(measurement.measure(bench))
-    return Result(
+    servers, found = _Servers(), list["Figure | Chart"]()
+    begun = Result(
         bench=measurement.name,
-        began=began,
-        seconds=time.time() - began,
+        versions=tool_versions(app.lab, whatever_is_in=_OURS),
+        machine=machine(),
+        began=time.time(),
+        seconds=0,
         size=size,
-        machine=before,
-        versions=tool_versions(app.lab),
-        figures=tuple(each for each in found if isinstance(each, Figure)),
-        charts=tuple(each for each in found if isinstance(each, Chart)),
+        figures=(),
+        complete=False,
     )
+
+    def so_far() -> "Result":
+        return replace(
+            begun,
+            seconds=time.time() - begun.began,
+            versions={**begun.versions, **servers.versions},
+            figures=tuple(each for each in found if isinstance(each, Figure)),
+            charts=tuple(each for each in found if isinstance(each, Chart)),
+        )
+
+    with Meter() as meter, interrupts_once():
+        bench = Bench(settings, app.name if named else "bench", size, meter, servers.note)
+        try:
+            with closing(measurement.measure(bench)) as yielded:
+                found.extend(yielded)  # one by one: those before an error are in it
+        except BaseException:
+            if found:
+                keep(so_far())
+            raise
+    return replace(so_far(), complete=True)
 
 
 def _show_result(result: "Result", output: str) -> None:
@@ -144,6 +227,12 @@ def compare(before: Path, after: Path, output: str) -> None:
     from labctl.bench.table import COMPARED, compared_rows
 
     old, new = read(before), read(after)
+    for path, each in ((before, old), (after, new)):
+        if not each.complete:
+            raise UsageError(
+                f"{path} is incomplete: its measurement was cut short",
+                "Take it again; what it holds says nothing of what it lacks.",
+            )
     found = compared(old, new)
     for each in differences(old, new):
         click.echo(f"labctl: {each}", err=True)

@@ -84,6 +84,11 @@ class LabContainers:
             if shell is None or not shell.alive:
                 self._shells[service] = Shell(self.container_name(service))
 
+    def hang_up(self) -> None:
+        """End the shells that are open; whoever runs a command opens one again."""
+        for service in list(self._shells):
+            self._shells.pop(service).end()
+
     def execute(self, service: str, command: Sequence[str]) -> str:
         """Run a command in a service's container and return its output.
 

@@ -74,6 +74,11 @@ class Engine:
             ["docker", "context", "inspect", "-f", "{{.Endpoints.docker.Host}}"], seconds=10
         ).strip()
 
+    @property
+    def is_here(self) -> bool:
+        """Say whether it runs on this host, as one does that is reached through a socket file."""
+        return self._host().startswith("unix://")
+
     @cached_property
     def compose(self) -> Compose:
         """The Compose of this host: the plugin, else `docker-compose` 2 or later on PATH, else

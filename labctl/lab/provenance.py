@@ -3,13 +3,15 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from labctl import __version__
 from labctl.errors import HostProblem, LabNotReady
 from labctl.lab.engine import run
+from labctl.lab.images import SERVICES
 
 if TYPE_CHECKING:
     from labctl.lab.containers import LabContainers
@@ -67,15 +69,27 @@ def server_versions(packages: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def tool_versions(lab: "Lab") -> dict[str, str]:
-    """Return the versions of labctl and of what it runs on.
+def running_servers(lab: "Lab") -> dict[str, str]:
+    """Return the versions of the servers of a lab that is up, and the ids of the images that its
+    containers were made from.
+
+    Raises HostProblem when the engine does not answer, LabNotReady when a server does not.
+    """
+    packages = {service: lab.containers.execute(service, PACKAGES) for service in SERVICES}
+    images = {f"{name}'s image": each["image_id"] for name, each in identities(lab).items()}
+    return server_versions(packages) | images
+
+
+def tool_versions(lab: "Lab", *, whatever_is_in: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions of labctl and of what it runs on. Changes below `whatever_is_in`, parts
+    of the checkout, do not make its commit a `-dirty` one.
 
     Raises HostProblem when no engine answers.
     """
     engine, info = _asked(lab)
     return {
         **host_versions(),
-        "labctl's commit": _commit(lab),
+        "labctl's commit": _commit(lab.settings.root, whatever_is_in),
         "docker": str(engine["Version"]),
         "docker's API": str(engine["ApiVersion"]),
         "docker's system": str(info["OperatingSystem"]),
@@ -103,13 +117,19 @@ def _asked(lab: "Lab") -> tuple[dict[str, Any], dict[str, Any]]:
         raise HostProblem(f"the engine does not answer: {error}") from error
 
 
-def _commit(lab: "Lab") -> str:
+def _commit(root: Path, whatever_is_in: Sequence[str]) -> str:
     """Return the commit that labctl runs from, `-dirty` if its files are other ones."""
-    where = ["git", "-C", str(lab.settings.root)]
+    git = ["git", "-C", str(root)]
+    others = [f":(top,exclude){each}" for each in whatever_is_in]
     try:
-        return run([*where, "describe", "--always", "--dirty", "--abbrev=40"], seconds=10).strip()
+        commit = run([*git, "describe", "--always", "--abbrev=40"], seconds=10).strip()
+        changed = run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "--", ":(top)", *others],
+            seconds=10,
+        )
     except HostProblem:
         return "unknown: this is no git checkout"
+    return f"{commit}-dirty" if changed else commit
 
 
 def identities(lab: "Lab") -> dict[str, dict[str, str]]:

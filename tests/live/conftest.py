@@ -40,8 +40,8 @@ class LiveLab:
     name: str
     env: dict[str, str] = field(repr=False)
 
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        """Start labctl without waiting for it."""
+    def start(self, *arguments: str, own_group: bool = False, **env: str) -> subprocess.Popen[str]:
+        """Start labctl without waiting for it, in a process group of its own if told so."""
         return subprocess.Popen(
             [LABCTL, "-n", self.name, *arguments],
             env={**self.env, **env},
@@ -49,6 +49,7 @@ class LiveLab:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            start_new_session=own_group,
         )
 
     def ran(self, *arguments: str, **env: str) -> Ran:

@@ -1,7 +1,9 @@
 """Measurements are of labs of their own, which are gone at the end, and find what they look for."""
 
 import json
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,21 +106,29 @@ def test_each_measurement_can_be_taken(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "at"),
+    ("arguments", "at", "interrupt"),
     [
-        (("scenario", "--rounds", "500"), "same story"),
-        (("scale", "--accounts", "100000"), "1,000 accounts: loading"),
-        (("scale", "--accounts", "100000"), "bare slapadd"),
+        (("scenario", "--rounds", "500"), "same story", os.kill),
+        (("scenario", "--rounds", "500"), "same story", os.killpg),
+        (("scale", "--accounts", "100000"), "1,000 accounts: loading", os.kill),
+        (("scale", "--accounts", "100000"), "bare slapadd", os.killpg),
     ],
 )
-def test_an_interrupt_leaves_nothing(bench: LiveLab, arguments: tuple[str, ...], at: str) -> None:
-    """Ctrl-C ends it with 130; its labs, their volumes and containers beside them are gone."""
-    process = bench.start("bench", *arguments)
+def test_an_interrupt_leaves_nothing(
+    bench: LiveLab,
+    arguments: tuple[str, ...],
+    at: str,
+    interrupt: Callable[[int, signal.Signals], None],
+) -> None:
+    """Ctrl-C ends it with 130; its labs, their volumes and containers beside them are gone. So it
+    does at a terminal, where all that it has started are interrupted, too.
+    """
+    process = bench.start("bench", *arguments, own_group=True)
     said = ""
     for line in process.stderr or ():
         said += line
         if at in line:
-            process.send_signal(signal.SIGINT)
+            interrupt(process.pid, signal.SIGINT)
             break
     assert at in said, said
     _, more = process.communicate(timeout=120)
