@@ -101,15 +101,16 @@ def test_the_log_of_slapd_tells_of_searches_and_of_those_without_an_index() -> N
 
 
 def test_recipients_are_from_all_over_the_accounts() -> None:
-    """Each is another as long as there are enough; those of one turn are from all over, too."""
+    """Each is another as long as there are enough, and never the one before: Postfix would answer
+    from what it was told last, in a small lab more often than in a large one.
+    """
     crowd = Crowd.of(Settings(HERE, HERE))
     logins = [each.login for each in crowd.recipients(1200, 100_000)]
     assert len(set(logins)) == 1200
-    numbers = [int(login[1:]) for login in logins[3::24]]
-    assert min(numbers) < 2_000
-    assert max(numbers) > 98_000
-    few = [each.login for each in crowd.recipients(12, 4)]
-    assert [few.count(f"u{number:07d}") for number in range(4)] == [3, 3, 3, 3]
+    assert int(logins[0][1:]) == 0
+    assert int(logins[-1][1:]) > 98_000
+    few = [int(each.login[1:]) for each in crowd.recipients(12, 4)]
+    assert few == [0, 1, 2, 3] * 3
 
 
 def test_who_is_asked_first_alternates() -> None:

@@ -175,7 +175,7 @@ def _decide(
             signed_in(here.endpoints(), one) as beside,
             signed_in(there.endpoints(), other) as session,
         ):
-            for probe, (near, far) in enumerate(pairs[turn::_TURNS]):
+            for probe, (near, far) in enumerate(pairs[turn * _PROBES : (turn + 1) * _PROBES]):
                 sides = [
                     (this.beside, beside, one, near),
                     (this.decisions, session, other, far),
