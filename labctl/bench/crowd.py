@@ -38,6 +38,13 @@ class Crowd:
         able = [number for number in range(among) if number % _MAY_NOT]
         return [self.account(able[place * len(able) // count]) for place in range(count)]
 
+    def recipients(self, count: int, among: int) -> list[Account]:
+        """Return so many from all over the first `among`, none again before each had its turn, so
+        that nobody can answer from what was asked last.
+        """
+        step = max(among // count, 1)
+        return [self.account(place * step % among) for place in range(count)]
+
     def write(self, path: Path, first: int, end: int, count: Callable[[int, int], None]) -> None:
         """Write the LDIF of those from `first` up to `end`, without that one."""
         with path.open("w", encoding="ascii") as file:

@@ -227,8 +227,8 @@ def compare(before: Path, after: Path, output: str) -> None:
     from labctl.bench.table import COMPARED, compared_rows
 
     old, new = read(before), read(after)
-    for path, each in ((before, old), (after, new)):
-        if not each.complete:
+    for path, result in ((before, old), (after, new)):
+        if not result.complete:
             raise UsageError(
                 f"{path} is incomplete: its measurement was cut short",
                 "Take it again; what it holds says nothing of what it lacks.",

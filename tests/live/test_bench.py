@@ -4,12 +4,17 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import FIRST_SLOT, ROOT, LiveLab, docker_do, environment
+from conftest import FIRST_SLOT, ROOT, LiveLab, bring_up, docker_do, environment
 
 from labctl.bench.accounting import Balance, Mailing
+from labctl.bench.command import ran
+from labctl.bench.crowd import Crowd
+from labctl.bench.measurement import Bench
+from labctl.bench.measurements import scale
 from labctl.bench.measurements.cost import (
     HARDENED,
     NONE,
@@ -23,9 +28,13 @@ from labctl.bench.measurements.labs import Place, opened
 from labctl.bench.measurements.survive import collect
 from labctl.bench.postfix import NO_POLICY, PATIENT, configured
 from labctl.bench.toggling import SERVICES, Paces, Seen, toggle, toggle_anew
+from labctl.cli.meter import Meter
+from labctl.endpoints import Account
 from labctl.errors import ExpectationFailed
+from labctl.lab.bulk import load
 from labctl.lab.lab import Lab
 from labctl.protocols.poll import poll
+from labctl.protocols.smtp import SmtpConnection
 from labctl.prove.breaking import write_file
 from labctl.settings import load_settings
 
@@ -135,6 +144,46 @@ def test_an_interrupt_leaves_nothing(
     assert process.returncode == 130, said + more
     assert left_behind() == []
     assert bench.ran("status").code == 3
+
+
+def test_scale_finds_a_search_without_an_index_also_while_messages_are_delivered(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all that is searched for has an index, none is found, and it is told how many were
+    read; one with each message is found each time.
+    """
+    noted = bring_up(state, 12, "noted", LAB_LDAP_LOG="stats,filter")
+    try:
+        lab = Lab(load_settings(ROOT, noted.env), noted.name)
+        crowd = Crowd.of(lab.settings)
+        crowd.write(tmp_path / "people.ldif", 0, 20, lambda *_: None)
+        tmp_path.chmod(0o755)
+        load(lab, tmp_path / "people.ldif", tmp_path, lambda command: ran(command).output)
+        monkeypatch.setattr(scale, "_TURNS", 2)
+        monkeypatch.setattr(scale, "_PROBES", 5)
+        bench = Bench(lab.settings, noted.name, {}, Meter(), note=lambda _: None)
+
+        def asked() -> scale.Grown:
+            this = scale.Grown(25)
+            scale.ask(bench, crowd, this, (lab, 20), (lab, 20))
+            return this
+
+        well = asked()
+        assert well.unindexed == ()
+        assert well.searches > 20 * well.lookups > 20
+        assert len(well.decisions) == len(well.beside) == 10
+        real = scale.send
+
+        def send(connection: SmtpConnection, account: Account, to: Account) -> None:
+            with lab.directory() as directory, suppress(ExpectationFailed):
+                directory.search(lab.settings.base_dn, "(description=nobody)", "SUBTREE")
+            real(connection, account, to)
+
+        monkeypatch.setattr(scale, "send", send)
+        assert asked().unindexed == ("description",) * 20
+    finally:
+        noted.run("down", "--volumes")
+    assert left_behind() == []
 
 
 def test_a_lab_that_exists_is_not_measured(lab: LiveLab) -> None:

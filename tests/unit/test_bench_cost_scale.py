@@ -7,17 +7,11 @@ import pytest
 
 from labctl.bench.crowd import Crowd
 from labctl.bench.figure import Figure
-from labctl.bench.measurements.cost import (
-    HARDENED,
-    MILTER,
-    NONE,
-    Load,
-    Taken,
-    figures,
-    in_turn,
-    ways,
-)
-from labctl.bench.measurements.scale import searches, unindexed
+from labctl.bench.measurements import cost, scale
+from labctl.bench.measurements.cost import HARDENED, MILTER, NONE, Load, Taken, in_turn, ways
+from labctl.bench.measurements.scale import Grown, alternated, searches, unindexed
+from labctl.errors import LabNotReady
+from labctl.lab.bulk import took
 from labctl.lab.seed import read_seed
 from labctl.settings import Settings
 
@@ -102,7 +96,9 @@ def found() -> dict[str, Figure]:
         (load, MILTER): Taken([45, 90], [35, 70], [18, 36], [9, 10, 11]),
     }
     names = [way for _, way in cells]
-    return {each.name: each for each in figures(cells, [load], names) if isinstance(each, Figure)}
+    return {
+        each.name: each for each in cost.figures(cells, [load], names) if isinstance(each, Figure)
+    }
 
 
 LOAD = "8 sessions, signed in before"
@@ -167,3 +163,54 @@ def test_the_log_of_slapd_tells_of_searches_and_of_those_without_an_index() -> N
     ]
     assert searches(lines) == 1
     assert unindexed(lines) == ("sn", "mail")
+
+
+def test_recipients_are_from_all_over_the_accounts() -> None:
+    """Each is another as long as there are enough, and never the one before: Postfix would answer
+    from what it was told last, in a small lab more often than in a large one.
+    """
+    crowd = Crowd.of(Settings(HERE, HERE))
+    logins = [each.login for each in crowd.recipients(1200, 100_000)]
+    assert len(set(logins)) == 1200
+    assert int(logins[0][1:]) == 0
+    assert int(logins[-1][1:]) > 98_000
+    few = [int(each.login[1:]) for each in crowd.recipients(12, 4)]
+    assert few == [0, 1, 2, 3] * 3
+
+
+def test_who_is_asked_first_alternates() -> None:
+    """A, B, B, A: so neither is always the one that comes after a pause."""
+    assert [list(alternated("ab", number)) for number in range(3)] == [
+        ["a", "b"],
+        ["b", "a"],
+        ["a", "b"],
+    ]
+
+
+def test_slapadd_s_own_time_is_read_from_what_the_container_printed() -> None:
+    """It is among whatever else was said; where it is not, that is told."""
+    said = "Container x Created\nClosing DB...\nslapadd took 1250000 us\r\n"
+    assert took(said) == 1.25
+    with pytest.raises(LabNotReady, match=r"but: Closing DB\.\.\."):
+        took("Closing DB...\n")
+
+
+def test_decisions_are_compared_pair_by_pair_and_lookups_told_with_how_many_were_read() -> None:
+    """One slow moment that falls on both sides of a pair does not count; nor does its order."""
+    this = Grown(
+        1_000,
+        load=2.0,
+        bare=1.0,
+        added=990,
+        decisions=[2.0, 30.0, 3.0],
+        beside=[2.0, 20.0, 3.0],
+        searches=240,
+        unindexed=("sn",),
+    )
+    found = {each.name: each for each in scale.figures([this]) if isinstance(each, Figure)}
+    decided = found["decision at RCPT, 1,000 accounts"]
+    assert decided.ratio == 1
+    assert decided.n == 3
+    without = found["lookups without an index, 1,000 accounts"]
+    assert (without.value, without.n, without.holds) == (1, 240, False)
+    assert found["loading, 1,000 accounts"].ratio == pytest.approx(0.5)

@@ -361,7 +361,7 @@ def _against(name: str, load: Load, pair: Pair, limit: float | None = None) -> Y
         f"{name}: a message takes, {load}",
         pair.own.messages,
         "ms",
-        floor=median(pair.floor.messages),
+        floor=pair.floor.messages,
         floor_is=pair.floor_is,
     )
 
