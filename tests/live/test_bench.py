@@ -85,7 +85,10 @@ def test_a_measurement_prints_its_figures_keeps_them_and_leaves_nothing(
             },
         ),
         (("cost", "--messages", "16", "--rounds", "1", "--widths", "1"), {}),
-        (("scale", "--accounts", "20"), {"lookups without an index, 20 accounts": 0}),
+        (
+            ("scale", "--accounts", "20", "--senders", "2"),
+            {"lookups without an index, 20 accounts": 0},
+        ),
         (("labs", "--labs", "2"), {"doors of another lab that open, 2 labs": 0}),
         (("memory", "--steps", "2000", "--megabytes", "1"), {"memory after 2,000 steps": None}),
         (("start", "--rounds", "1", "--builds", "0"), {}),
@@ -159,9 +162,8 @@ def test_scale_finds_a_search_without_an_index_also_while_messages_are_delivered
         crowd.write(tmp_path / "people.ldif", 0, 20, lambda *_: None)
         tmp_path.chmod(0o755)
         load(lab, tmp_path / "people.ldif", tmp_path, lambda command: ran(command).output)
-        monkeypatch.setattr(scale, "_TURNS", 2)
         monkeypatch.setattr(scale, "_PROBES", 5)
-        bench = Bench(lab.settings, noted.name, {}, Meter(), note=lambda _: None)
+        bench = Bench(lab.settings, noted.name, {"senders": 2}, Meter(), note=lambda _: None)
 
         def asked() -> scale.Grown:
             this = scale.Grown(25)

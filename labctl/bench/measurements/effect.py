@@ -204,7 +204,7 @@ EFFECT = Measurement(
     between: how far they are behind, as decisions show it.""",
     (
         Option("toggles", "How often the attribute changes, on each profile.", 10_000, 500, 2),
-        Option("anew", "How often more, asked about in new sessions alone.", 1_000, 50, 2),
+        Option("anew", "How often more, asked about in new sessions alone.", 1_000, 20, 2),
         Option("replicated", "How often where the directory is replicated.", 2_000, 200, 2),
         Option("sessions", "How many sessions ask side by side; half are held open.", 8, 8, 4),
         Option("asks", "How often a second each session that is held open asks.", 50, 50),

@@ -32,7 +32,7 @@ _SIZES = (10, 1_000, 100_000, 1_000_000)
 _OF_SMALL = 1.25  # times the decision's latency at ten accounts
 _OF_BARE = 0.5  # of the entries a second of a bare slapadd
 _MANY = 100_000  # accounts: fewer are loaded sooner than a directory is stopped and started
-_TURNS, _PROBES = 24, 50  # as many senders, each with so many recipients
+_PROBES = 50  # recipients of each sender
 _MESSAGES = 20
 _UNINDEXED = re.compile(r"_candidates: \((\S+)\) not indexed")  # slapd's own words
 _SEARCH = re.compile(r"\bSRCH base=")
@@ -167,11 +167,12 @@ def _decide(
     alternates. Senders and recipients are from all over the accounts.
     """
     (here, few), (there, many) = small, large
-    senders = list(zip(crowd.senders(_TURNS, few), crowd.senders(_TURNS, many), strict=True))
-    count = _TURNS * _PROBES
+    turns = bench.size["senders"]
+    senders = list(zip(crowd.senders(turns, few), crowd.senders(turns, many), strict=True))
+    count = turns * _PROBES
     pairs = list(zip(crowd.recipients(count, few), crowd.recipients(count, many), strict=True))
     for turn, (one, other) in enumerate(senders):
-        bench.progress.count(turn, _TURNS)
+        bench.progress.count(turn, turns)
         with (
             signed_in(here.endpoints(), one) as beside,
             signed_in(there.endpoints(), other) as session,
@@ -288,6 +289,9 @@ SCALE = Measurement(
     once, such as idle pages of the mapped database), how long RCPT takes against a lab of ten
     accounts beside it, how often the directory is asked for a message, and whether ever without an
     index.""",
-    (Option("accounts", "How many there are at the end.", 1_000_000, 100_000, 10),),
+    (
+        Option("accounts", "How many there are at the end.", 1_000_000, 100_000, 10),
+        Option("senders", "How many ask in each lab, for fifty recipients each.", 24, 8),
+    ),
     _measure,
 )
