@@ -1,7 +1,7 @@
 """Many accounts, made up: their LDIF, written line by line, and some of them to sign in as."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.endpoints import Account, Secret
@@ -39,11 +39,15 @@ class Crowd:
         return [self.account(able[place * len(able) // count]) for place in range(count)]
 
     def recipients(self, count: int, among: int) -> list[Account]:
-        """Return so many from all over the first `among`, none again before each had its turn, so
-        that nobody can answer from what was asked last.
+        """Return so many from all over the first `among`, each by an address of its own: Postfix
+        remembers a hundred that it resolved (smtpd_resolve.c), and few accounts would profit.
         """
         step = max(among // count, 1)
-        return [self.account(place * step % among) for place in range(count)]
+        accounts = [self.account(place * step % among) for place in range(count)]
+        return [
+            replace(each, address=each.address.replace("@", f"+{place}@"))
+            for place, each in enumerate(accounts)
+        ]
 
     def write(self, path: Path, first: int, end: int, count: Callable[[int, int], None]) -> None:
         """Write the LDIF of those from `first` up to `end`, without that one."""
