@@ -152,7 +152,7 @@ MEMORY = Measurement(
     whole.""",
     (
         Option("steps", "How many steps are run.", 100_000, 3_000, 2 * _RUN),
-        Option("megabytes", "How large the transcript is.", 1_000, 100),
+        Option("megabytes", "How large the transcript is.", 1_000, 50),
     ),
     _measure,
 )
