@@ -41,6 +41,7 @@ def test_the_spread_is_that_of_the_percentile_and_not_of_the_samples() -> None:
     many = [float(each) for each in range(1, 10_001)]
     assert spread_of(many) == pytest.approx(98 / 5000.5, rel=0.01)  # 1.96 x sqrt(10,000) / 2 ranks
     assert spread_of(many, 99) == pytest.approx(19.5 / 9900, rel=0.05)
+    assert Figure.of("x", many, "ms", percent=99).spread == spread_of(many, 99)
     assert spread_of([1.0, 2.0, 2.0, 4.0, 4.0]) == 0.75
     assert spread_of([3.0, 3.0]) == 0
     assert spread_of([7.0]) is spread_of([0.0, 0.0]) is None
