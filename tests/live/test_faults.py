@@ -220,6 +220,22 @@ def test_a_delivery_that_found_no_directory_goes_on_when_it_is_back(scratch: Liv
         assert "250 2.1.5 OK" in answers.result()
 
 
+@pytest.mark.parametrize("ending", ["goes on", "is killed"])
+def test_dovecot_asks_a_directory_again_that_hung(scratch: LiveLab, ending: str) -> None:
+    """STARTTLS was not answered in time, and so its LDAP library takes the directory for away, for
+    as long as the process that asked it lives.
+    """
+    containers = LabContainers(Engine(), scratch.project)
+    containers.inflict("openldap", "pause")
+    docker_do("restart", "-t", "3", scratch.container("dovecot"))  # connects for a question
+    asked = ("dovecot", "doveadm", "auth", "test", "alice", "wrong")
+    poll(lambda: "temp_fail" in scratch.inside(*asked).out, what="a sign-in to fail", seconds=30)
+    if ending == "is killed":
+        docker_do("kill", scratch.container("openldap"))
+    containers.mend("openldap", 60)
+    poll(lambda: scratch.ran(*TO_BOB).code == 0, what="mail to go on", seconds=60)
+
+
 def test_a_lock_of_a_killed_dovecot_is_nobodys(scratch: LiveLab) -> None:
     """It names a process, and that number is another one's after a start: here the master's."""
     assert scratch.ran(*TO_BOB).code == 0
@@ -239,9 +255,9 @@ def test_a_lock_of_a_killed_dovecot_is_nobodys(scratch: LiveLab) -> None:
 
 
 def test_a_dovecot_whose_waker_ended_is_not_well(scratch: LiveLab) -> None:
-    """Deliveries that found no directory would wait for whoever comes next."""
+    """Nobody would have it ask a directory again that was away."""
     scratch.must("dovecot", "healthcheck")
-    signalled(scratch, "KILL", "wake-deliveries", "dovecot")
+    signalled(scratch, "KILL", "wake-lookups", "dovecot")
     assert scratch.inside("dovecot", "healthcheck").code == 1
     docker_do("restart", "-t", "3", scratch.container("dovecot"))  # as `doctor` says
     poll(lambda: scratch.inside("dovecot", "healthcheck").code == 0, what="it", seconds=30)
