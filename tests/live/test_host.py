@@ -91,6 +91,14 @@ def test_a_server_that_ends_by_itself_is_not_waited_for(state: Path, tmp_path: P
         assert done.code == 3
         assert "dovecot: ended by itself with exit status 78" in done.err
         assert "LAB_AUTH_PENALTY is 'sometimes'" in done.err
+        secret = state / "labs" / "late" / "secrets" / "dovecot.password"
+        kept = secret.read_text()
+        secret.write_text("")  # slapd reads it, too: either of the two may be told of
+        done = lab.ran("up", LAB_READY_SECONDS="3600")
+        assert done.code == 3
+        assert "ended by itself with exit status 78" in done.err
+        assert "dovecot.password is missing or empty" in done.err
+        secret.write_text(kept)
         lab.run("up")
         lab.run("scenario", "offboarding")
     finally:
