@@ -5,6 +5,23 @@ from pathlib import Path
 
 from conftest import LiveLab, bring_up, docker_do, environment
 
+# The queue of a socket is filled: the kernel lets further connections to it go unanswered, as a
+# host that is gone does.
+UNANSWERED = """
+use Socket qw(:DEFAULT SOCK_NONBLOCK);
+$^F = 99;
+my $address = pack_sockaddr_in 24, inet_aton '127.0.0.9';
+socket my $full, PF_INET, SOCK_STREAM, 0;
+bind $full, $address and listen $full, 0 or die;
+my @waiting = map {
+    socket my $one, PF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0;
+    connect $one, $address;
+    $one
+} 1 .. 2;
+$ENV{LAB_DOVECOT_HOST} = '127.0.0.9';
+exec 'timeout', 40, 'lmtp-path';
+"""
+
 
 def test_a_lab_that_never_came_up_is_exit_3(state: Path) -> None:
     """Every command about a lab that is not there says so, and how to bring it up."""
@@ -103,6 +120,31 @@ def test_a_server_that_ends_by_itself_is_not_waited_for(state: Path, tmp_path: P
         lab.run("scenario", "offboarding")
     finally:
         lab.run("down", "--volumes")
+
+
+def test_the_path_of_a_delivery_is_not_waited_for_for_long(lab: LiveLab) -> None:
+    """A connection that nobody answers is given up: `up` tells who ended after all its looks."""
+    done = lab.inside("postfix", "perl", "-e", UNANSWERED)
+    assert done.code == 1
+    assert "127.0.0.9:24 does not answer in time" in done.err
+
+
+def test_who_hangs_is_said_by_who_looks(scratch: LiveLab) -> None:
+    """Where a server takes a connection, and says nothing, the look says so."""
+    docker_do("pause", scratch.container("dovecot"))
+    try:
+        done = scratch.inside("postfix", "lmtp-path")
+    finally:
+        docker_do("unpause", scratch.container("dovecot"))
+    assert done.code == 1
+    assert "dovecot:24 does not greet" in done.err
+    docker_do("kill", "-s", "STOP", scratch.container("milter"))
+    try:
+        done = scratch.inside("milter", "healthcheck")
+    finally:
+        docker_do("kill", "-s", "CONT", scratch.container("milter"))
+    assert done.code == 1
+    assert "port 8891 does not answer" in done.err
 
 
 def test_doctor_is_content_with_a_healthy_lab(lab: LiveLab) -> None:
