@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from labctl.bench.figure import Chart
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg")
 _SIZE = (7.0, 3.6)  # inches
 _DPI = 110
+_ACROSS = 84  # letters that fit along the axis
 _LEGEND = 110  # letters that fit below, side by side
 # Files do not say when they were written: the same figures are the same files.
 _NO_DATE: Mapping[str, Mapping[str, Any]] = {".png": {"Software": None}, ".svg": {"Date": None}}
@@ -84,7 +86,17 @@ def _fill(axes: "Axes", chart: Chart) -> None:
                 width,
                 label=name,
             )
-    axes.set_xticks(list(places), chart.labels)
+    _name(axes, chart.labels)
+
+
+def _name(axes: "Axes", labels: tuple[str, ...]) -> None:
+    """Write the labels below the axis: in lines where they are long, aslant where words are."""
+    room = max(_ACROSS // max(len(labels), 1), 1)
+    lines = [wrap(label, room, break_long_words=False) for label in labels]
+    if max((len(line) for each in lines for line in each), default=0) <= room:
+        axes.set_xticks(range(len(labels)), ["\n".join(each) for each in lines])
+    else:
+        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
 
 
 def _gap(value: float | None) -> float:

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure as Sheet
 
 from labctl.bench.compare import compare, differences
 from labctl.bench.figure import Chart, Figure, percentile, spread_of
@@ -199,6 +201,29 @@ def test_a_row_says_whether_the_limit_holds() -> None:
     told = {0.0: "0", 12345.6: "12,346", 999.6: "1,000", 0.01234: "0.0123", 1.0: "1"}
     assert [number(each) for each in told] == list(told.values())
     assert rows([Figure.one("x", 3, "MB", floor=1000.0)])[0][8] == "0.003"
+
+
+@pytest.mark.parametrize(
+    ("labels", "aslant"),
+    [
+        (("1 sessions, signed in before", "1 sessions, AUTH included") * 3, 0),
+        (("labctl", "plain clients of Python", "bash, ldapmodify, swaks, curl"), 0),
+        (tuple(f"{number}: openldap pause" for number in range(20)), 40),
+    ],
+)
+def test_no_name_below_a_chart_lies_on_another(
+    labels: tuple[str, ...], aslant: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen where matplotlib has put the names when it has drawn them."""
+    sheets: list[Sheet] = []
+    monkeypatch.setattr(Sheet, "savefig", lambda sheet, *_, **__: sheets.append(sheet))
+    draw(replace(BARS, labels=labels, series={"ours": (1.0,) * len(labels)}), tmp_path / "chart")
+    sheets[0].canvas.draw()
+    names = sheets[0].axes[0].get_xticklabels()
+    assert {each.get_rotation() for each in names} == {aslant}
+    if not aslant:
+        boxes = [each.get_window_extent() for each in names]
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_a_chart_is_drawn_as_png_and_svg_and_always_the_same(tmp_path: Path) -> None:

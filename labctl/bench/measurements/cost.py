@@ -330,7 +330,7 @@ def figures(cells: Cells, loads: Sequence[Load], names: Sequence[str]) -> Yielde
         "cost",
         "Accepted messages a second, by how the policy is enforced",
         "1/s",
-        tuple(str(load).replace(", ", ",\n") for load in loads),
+        tuple(map(str, loads)),
         {way: tuple(median(cells[load, way].rates) for load in loads) for way in names},
     )
 
