@@ -9,6 +9,7 @@ in their short form took longer together than ten minutes; how long they took is
 """
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -41,7 +42,12 @@ def take(name: str, *, full: bool) -> bool:
     form = [] if full else ["--short"]
     command = [labctl, "-n", "bench", "bench", name, "-o", "json", "--no-plot", *form]
     sys.stderr.write(f"measuring {name}\n")
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    # Ctrl-C at a terminal is labctl's as well, which then puts its lab away: it is waited for.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
     if done.returncode == Exit.INTERRUPTED:
         sys.exit(done.returncode)
     if done.returncode not in {0, 1} or not done.stdout:

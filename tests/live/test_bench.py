@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -147,6 +149,27 @@ def test_an_interrupt_leaves_nothing(
     assert process.returncode == 130, said + more
     assert left_behind() == []
     assert bench.ran("status").code == 3
+
+
+def test_an_interrupt_of_all_measurements_leaves_nothing(bench: LiveLab) -> None:
+    """Ctrl-C at a terminal is told to the script, and to the `labctl` that it waits for."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "performance.py"), "scenario"],
+        env=bench.env,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    said = ""
+    for line in process.stderr or ():
+        said += line
+        if "same story" in line:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    assert "same story" in said, said
+    _, more = process.communicate(timeout=120)
+    assert process.returncode == 130, said + more
+    assert left_behind() == []
 
 
 def test_scale_finds_a_search_without_an_index_also_while_messages_are_delivered(
